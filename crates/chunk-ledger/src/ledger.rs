@@ -1,0 +1,482 @@
+//! The protocol of one partition: inputs in, actions out.
+//!
+//! ```text
+//!            offer: first message            probed: nothing there
+//! Resuming ───────────────────────► probing ───────────────────────► Appending
+//!    ▲  ▲                              │                               │   ▲
+//!    │  └── probed: a chunk, adopt it ─┘        stored: created, commit │   │
+//!    └───────── stored: somebody else's chunk, adopt it ───────────────┴───┘
+//! ```
+//!
+//! The caller feeds inputs and then takes [`PartitionLedger::next_action`] until it gives none.
+//! At most one chunk is being stored while the next one fills.
+
+use std::time::Duration;
+
+use crate::chunk::OpenChunk;
+use crate::{Chunk, Day, Mark, Offset, Partition, SealReason, WriterId};
+
+/// How long a commit that failed waits for its repetition.
+const COMMIT_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// When a chunk is sealed. Whichever limit is met first decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Size of the object, in bytes, as far as the caller can tell before it is closed.
+    pub bytes_max: u64,
+    /// Messages in the chunk, dead letters included.
+    pub rows_max: u64,
+    /// Time since the chunk's first message came.
+    pub age_max: Duration,
+}
+
+/// What the caller has to do next for the partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the store which chunk lies at this key, and answer with [`PartitionLedger::probed`].
+    Probe {
+        /// The day in the key.
+        day: Day,
+        /// The start in the key.
+        start: Offset,
+    },
+    /// Close the open chunk's encoder and create the object of `chunk`, on condition that there is
+    /// none; answer with [`PartitionLedger::stored`]. Before that every dead letter of the chunk
+    /// must be acknowledged.
+    Store {
+        /// The sealed chunk.
+        chunk: Chunk,
+        /// Why it was sealed.
+        reason: SealReason,
+    },
+    /// Forget the open chunk and every message in hand, and consume from `offset` on.
+    Seek {
+        /// The next message wanted is the first at or behind this offset.
+        offset: Offset,
+    },
+    /// Commit `offset` to the consumer group; answer with [`PartitionLedger::commit_done`].
+    Commit {
+        /// The next offset to consume, as Kafka counts commits.
+        offset: Offset,
+    },
+}
+
+/// The answer to a message that is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Decode it, append it to the open chunk, and report with [`PartitionLedger::appended`].
+    Append,
+    /// Not now: keep it, pause the partition, and offer it again once
+    /// [`PartitionLedger::is_accepting`] says so, unless an [`Action::Seek`] came in between.
+    Hold,
+}
+
+/// What became of a message that was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// A row.
+    Row,
+    /// A dead letter.
+    Rejected,
+}
+
+/// How the conditional PUT of a chunk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// The object was created.
+    Created,
+    /// There was one already, with these facts in its metadata.
+    Exists(Chunk),
+}
+
+/// Why a partition stopped. Nothing was skipped or overwritten; somebody has to decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Fault {
+    /// The message at a chunk's first offset is not the one that the stored chunk began with.
+    #[error(
+        "partition {partition}: the topic was created anew: the stored chunk {start}..{end} began with a message of \
+         timestamp {stored} ms at offset {offset}, but Kafka now has one of {found} ms there; \
+         give the sink another S3_PREFIX, or move the old objects away"
+    )]
+    TopicRecreated {
+        /// The partition.
+        partition: Partition,
+        /// Start of the stored chunk.
+        start: Offset,
+        /// End of the stored chunk.
+        end: Offset,
+        /// Offset of the message that differs.
+        offset: Offset,
+        /// Its timestamp in the stored chunk, in ms.
+        stored: i64,
+        /// Its timestamp in Kafka, in ms.
+        found: i64,
+    },
+    /// Kafka gave a message from before the position.
+    #[error(
+        "partition {partition}: Kafka gave offset {offset} although everything below {position} is stored: the topic \
+         was created anew or truncated; give the sink another S3_PREFIX and another KAFKA_GROUP_ID"
+    )]
+    OffsetWentBack {
+        /// The partition.
+        partition: Partition,
+        /// The lowest offset that could come.
+        position: Offset,
+        /// The offset that came.
+        offset: Offset,
+    },
+    /// The object at a chunk's key describes another chunk.
+    #[error(
+        "partition {partition}: the object of the chunk that starts at {start} describes offsets {found} of partition \
+         {found_partition}: it was copied or renamed by hand; move it away"
+    )]
+    ForeignChunk {
+        /// The partition.
+        partition: Partition,
+        /// The start in the key.
+        start: Offset,
+        /// The range in the metadata.
+        found: crate::OffsetRange,
+        /// The partition in the metadata.
+        found_partition: Partition,
+    },
+}
+
+/// The state of one partition from its assignment to its revocation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PartitionLedger {
+    partition: Partition,
+    writer: WriterId,
+    limits: Limits,
+    state: State,
+    /// Everything below is stored: the end of the chain as far as this writer knows it.
+    stored_end: Offset,
+    commit: CommitState,
+    /// Taken by the next [`PartitionLedger::next_action`].
+    seek: Option<Offset>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum State {
+    /// Nobody knows yet whether a chunk that starts at `stored_end` exists.
+    Resuming,
+    /// The first message is in hand and the store is asked, or about to be.
+    Probing { first: Mark, asked: bool },
+    /// The chain ends here; this writer prolongs it.
+    Appending { open: Option<OpenChunk>, storing: Option<Chunk> },
+    /// A [`Fault`] stopped the partition.
+    Faulted(Fault),
+    /// The partition belongs to somebody else; no action ever comes again.
+    Revoked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct CommitState {
+    /// What the group is known to hold.
+    known: Option<Offset>,
+    in_flight: Option<Offset>,
+    not_before: Duration,
+}
+
+impl PartitionLedger {
+    /// A partition that was just assigned.
+    ///
+    /// `position` is where consuming begins; `committed` is what the group holds. Without a
+    /// commit, `position` (the start of the log) is committed before anything is stored, so that
+    /// the chain's first start survives a crash even when retention moves the log's start.
+    pub fn new(
+        partition: Partition,
+        writer: WriterId,
+        limits: Limits,
+        position: Offset,
+        committed: Option<Offset>,
+    ) -> Self {
+        let commit = CommitState { known: committed, in_flight: None, not_before: Duration::ZERO };
+        Self {
+            partition,
+            writer,
+            limits,
+            state: State::Resuming,
+            stored_end: position,
+            commit,
+            seek: None,
+        }
+    }
+
+    /// Decides about the next message of the partition. Messages must be offered in the order of
+    /// their offsets; `now` is the caller's monotonic clock.
+    pub fn offer(&mut self, message: Mark, now: Duration) -> Verdict {
+        if !self.is_active() {
+            return Verdict::Hold;
+        }
+        let position = self.position();
+        if message.offset < position {
+            let fault = Fault::OffsetWentBack {
+                partition: self.partition,
+                position,
+                offset: message.offset,
+            };
+            self.state = State::Faulted(fault);
+            return Verdict::Hold;
+        }
+        match &mut self.state {
+            State::Resuming => {
+                self.state = State::Probing { first: message, asked: false };
+                Verdict::Hold
+            }
+            State::Appending { open, .. } => {
+                let chunk = open.get_or_insert_with(|| OpenChunk {
+                    start: position,
+                    first: message,
+                    next: position,
+                    last_timestamp: message.timestamp,
+                    rows: 0,
+                    rejected: 0,
+                    gaps: 0,
+                    opened_at: now,
+                    due: None,
+                });
+                // Only a later day seals: a late message stays with the chunk that is open, so
+                // that time running backwards never shatters objects.
+                if message.timestamp.day() > chunk.first.timestamp.day() {
+                    chunk.due.get_or_insert(SealReason::Day);
+                }
+                if chunk.due.is_some() {
+                    return Verdict::Hold;
+                }
+                chunk.gaps += message.offset.0.abs_diff(chunk.next.0);
+                chunk.next = message.offset.next();
+                chunk.last_timestamp = message.timestamp;
+                Verdict::Append
+            }
+            State::Probing { .. } | State::Faulted(_) | State::Revoked => Verdict::Hold,
+        }
+    }
+
+    /// Reports what became of the message that [`Verdict::Append`] was given for, and the size of
+    /// the object so far.
+    pub fn appended(&mut self, outcome: Appended, object_bytes: u64) {
+        let State::Appending { open: Some(chunk), .. } = &mut self.state else { return };
+        match outcome {
+            Appended::Row => chunk.rows += 1,
+            Appended::Rejected => chunk.rejected += 1,
+        }
+        if object_bytes >= self.limits.bytes_max {
+            chunk.due.get_or_insert(SealReason::Bytes);
+        } else if chunk.rows + chunk.rejected >= self.limits.rows_max {
+            chunk.due.get_or_insert(SealReason::Rows);
+        }
+    }
+
+    /// Asks for the open chunk, if there is one, to be sealed as soon as the store is free.
+    pub fn seal(&mut self, reason: SealReason) {
+        if let State::Appending { open: Some(chunk), .. } = &mut self.state {
+            chunk.due.get_or_insert(reason);
+        }
+    }
+
+    /// Answers [`Action::Probe`]: the chunk at the key, or `None`.
+    pub fn probed(&mut self, found: Option<Chunk>) {
+        let State::Probing { first, asked: true } = self.state else { return };
+        match found {
+            None => self.state = State::Appending { open: None, storing: None },
+            Some(chunk) => self.adopt(chunk, first),
+        }
+    }
+
+    /// Answers [`Action::Store`].
+    pub fn stored(&mut self, outcome: StoreOutcome) {
+        let State::Appending { storing, .. } = &mut self.state else { return };
+        let Some(chunk) = storing.take() else { return };
+        match outcome {
+            StoreOutcome::Created => self.stored_end = chunk.range.end,
+            // Our own earlier try, whose answer was lost: the store did what we asked for.
+            StoreOutcome::Exists(winner) if winner == chunk => self.stored_end = chunk.range.end,
+            StoreOutcome::Exists(winner) => self.adopt(winner, chunk.first),
+        }
+    }
+
+    /// Answers [`Action::Commit`]. A commit that failed is repeated later.
+    pub fn commit_done(&mut self, succeeded: bool, now: Duration) {
+        let Some(offset) = self.commit.in_flight.take() else { return };
+        if succeeded {
+            self.commit.known = Some(offset);
+        } else {
+            self.commit.not_before = now + COMMIT_RETRY_DELAY;
+        }
+    }
+
+    /// Ends this writer's part in the partition: from now on there are no actions, whatever is
+    /// answered late.
+    pub fn revoke(&mut self) {
+        self.state = State::Revoked;
+    }
+
+    /// What to do next; call it after each input, and when time has passed, until it gives `None`.
+    pub fn next_action(&mut self, now: Duration) -> Option<Action> {
+        if self.state == State::Revoked {
+            return None;
+        }
+        if let Some(offset) = self.seek.take() {
+            return Some(Action::Seek { offset });
+        }
+        if let Some(offset) = self.commit_due(now) {
+            self.commit.in_flight = Some(offset);
+            return Some(Action::Commit { offset });
+        }
+        match &mut self.state {
+            State::Probing { first, asked: asked @ false } => {
+                *asked = true;
+                Some(Action::Probe { day: first.timestamp.day(), start: self.stored_end })
+            }
+            State::Appending { open, storing: storing @ None } => {
+                let chunk = open.as_mut()?;
+                if now.saturating_sub(chunk.opened_at) >= self.limits.age_max {
+                    chunk.due.get_or_insert(SealReason::Age);
+                }
+                // Without a commit a crash would restart at the log's start, which may have moved.
+                let reason = chunk.due.filter(|_| self.commit.known.is_some())?;
+                let chunk = chunk.seal(self.partition, self.writer);
+                (*open, *storing) = (None, Some(chunk));
+                Some(Action::Store { chunk, reason })
+            }
+            _ => None,
+        }
+    }
+
+    /// When [`PartitionLedger::next_action`] may have something to do although nothing happened:
+    /// the open chunk's age limit or the repetition of a commit.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let age = match &self.state {
+            State::Appending { open: Some(chunk), storing: None } => {
+                Some(chunk.opened_at + self.limits.age_max)
+            }
+            _ => None,
+        };
+        let commit = self.wants_commit().then_some(self.commit.not_before);
+        age.into_iter().chain(commit).min()
+    }
+
+    /// Whether a message may be offered now; where not, consuming the partition is paused.
+    pub fn is_accepting(&self) -> bool {
+        match &self.state {
+            State::Resuming => true,
+            State::Appending { open, .. } => open.as_ref().is_none_or(|chunk| chunk.due.is_none()),
+            State::Probing { .. } | State::Faulted(_) | State::Revoked => false,
+        }
+    }
+
+    /// Whether nothing is open, being stored, or still to be committed.
+    pub fn is_settled(&self) -> bool {
+        let idle = match &self.state {
+            State::Appending { open, storing } => open.is_none() && storing.is_none(),
+            State::Resuming | State::Probing { .. } | State::Faulted(_) | State::Revoked => true,
+        };
+        idle && !self.wants_commit() && self.commit.in_flight.is_none()
+    }
+
+    /// The lowest offset that can come next: the end of the open chunk, or of the one being
+    /// stored, or of the chain.
+    pub fn position(&self) -> Offset {
+        match &self.state {
+            State::Appending { open: Some(chunk), .. } => chunk.next,
+            State::Appending { storing: Some(chunk), .. } => chunk.range.end,
+            _ => self.stored_end,
+        }
+    }
+
+    /// Everything below this offset is stored.
+    pub fn stored_end(&self) -> Offset {
+        self.stored_end
+    }
+
+    /// What the group is known to hold.
+    pub fn committed(&self) -> Option<Offset> {
+        self.commit.known
+    }
+
+    /// The partition.
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// The chunk whose [`Action::Store`] is not answered yet.
+    pub fn storing(&self) -> Option<&Chunk> {
+        match &self.state {
+            State::Appending { storing, .. } => storing.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// When the open chunk's first message came.
+    pub fn open_since(&self) -> Option<Duration> {
+        match &self.state {
+            State::Appending { open: Some(chunk), .. } => Some(chunk.opened_at),
+            _ => None,
+        }
+    }
+
+    /// Why the partition stopped, if it did.
+    pub fn fault(&self) -> Option<Fault> {
+        match self.state {
+            State::Faulted(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
+    fn is_active(&self) -> bool {
+        !matches!(self.state, State::Faulted(_) | State::Revoked)
+    }
+
+    /// Takes over the end of a chunk that lies where ours would have, unless it is of another
+    /// topic's life; `first` is the first message that Kafka gave from the chunk's start on.
+    fn adopt(&mut self, found: Chunk, first: Mark) {
+        self.state = match self.check(&found, first) {
+            Err(fault) => State::Faulted(fault),
+            Ok(()) => {
+                self.stored_end = found.range.end;
+                self.seek = Some(found.range.end);
+                State::Resuming
+            }
+        };
+    }
+
+    fn check(&self, found: &Chunk, first: Mark) -> Result<(), Fault> {
+        let Chunk { partition, range, .. } = *found;
+        if partition != self.partition || range.start != self.stored_end || range.is_empty() {
+            return Err(Fault::ForeignChunk {
+                partition: self.partition,
+                start: self.stored_end,
+                found: range,
+                found_partition: partition,
+            });
+        }
+        // Retention or compaction may have removed the chunk's first message since: only the same
+        // message can be compared.
+        if found.first.offset == first.offset && found.first.timestamp != first.timestamp {
+            return Err(Fault::TopicRecreated {
+                partition,
+                start: range.start,
+                end: range.end,
+                offset: first.offset,
+                stored: found.first.timestamp.0,
+                found: first.timestamp.0,
+            });
+        }
+        Ok(())
+    }
+
+    fn wants_commit(&self) -> bool {
+        self.state != State::Revoked
+            && self.commit.in_flight.is_none()
+            && self.commit.known.is_none_or(|known| known < self.stored_end)
+    }
+
+    fn commit_due(&self, now: Duration) -> Option<Offset> {
+        (self.wants_commit() && now >= self.commit.not_before).then_some(self.stored_end)
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! The admin server: `/livez`, `/readyz`, `/healthz` and `/metrics`, and a service's own routes.
+//!
+//! It answers orchestrators and Prometheus while the service is in trouble, so it is bounded in
+//! connections, in the time a client may take to send a request, and in the age of a connection.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::health::{Health, Report};
+use crate::metrics::Metrics;
+
+/// Open connections; further ones wait in the kernel's backlog.
+const CONNECTIONS_MAX: usize = 64;
+/// Time for a client to send a request's head, and to leave a kept connection idle.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Age at which a connection is closed, whatever it does: a client that reads nothing can't keep one.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+/// Time that a shutdown leaves to requests being answered.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after the system refuses a connection (no file descriptors left), lest the loop spins.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The admin server can't listen.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Another process has the port.
+    #[error(
+        "the admin server can't listen on {addr}: the port is taken; \
+         set ADMIN_ADDR to another one or to `off`, or stop the process that has it"
+    )]
+    PortTaken {
+        /// The address that was asked for.
+        addr: SocketAddr,
+    },
+    /// The system refuses the address.
+    #[error("the admin server can't listen on {addr}: {source}; check ADMIN_ADDR")]
+    Bind {
+        /// The address that was asked for.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// An admin server that listens and is about to serve.
+#[derive(Debug)]
+pub struct AdminServer {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    health: Health,
+    metrics: Metrics,
+}
+
+impl AdminServer {
+    /// Listens on `addr`; port 0 takes any free port, see [`local_addr`](Self::local_addr).
+    pub async fn bind(
+        addr: SocketAddr,
+        health: Health,
+        metrics: Metrics,
+    ) -> Result<Self, AdminError> {
+        let refused = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => AdminError::PortTaken { addr },
+            _ => AdminError::Bind { addr, source },
+        };
+        let listener = TcpListener::bind(addr).await.map_err(refused)?;
+        let local_addr = listener.local_addr().map_err(refused)?;
+        Ok(Self { listener, local_addr, health, metrics })
+    }
+
+    /// The address that it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves the admin routes and `service_routes` until `stop` completes, then closes idle
+    /// connections at once and leaves 2 s to requests being answered.
+    pub async fn serve(self, service_routes: Router, stop: impl Future<Output = ()>) {
+        let router = routes(self.health, self.metrics).merge(service_routes);
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let graceful = GracefulShutdown::new();
+        tokio::pin!(stop);
+        loop {
+            let accept = async {
+                // Never closed, so the permit is always there in the end.
+                let permit = Arc::clone(&connections).acquire_owned().await.ok();
+                (self.listener.accept().await, permit)
+            };
+            let (accepted, permit) = tokio::select! {
+                () = &mut stop => break,
+                accepted = accept => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _peer)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin server could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let connection = graceful.watch(connection(stream, router.clone()));
+            tokio::spawn(async move {
+                match tokio::time::timeout(CONNECTION_AGE_MAX, connection).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
+                    Err(_) => tracing::debug!("an admin connection grew too old"),
+                }
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::debug!("admin requests were cut off by the shutdown");
+        }
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    router: Router,
+) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+}
+
+/// The admin routes alone, without a listener.
+pub fn routes(health: Health, metrics: Metrics) -> Router {
+    let probes = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/healthz", get(healthz))
+        .with_state(health);
+    Router::new().route("/metrics", get(encode)).with_state(metrics).merge(probes)
+}
+
+async fn livez(State(health): State<Health>) -> Response {
+    let report = health.report();
+    answer(
+        report.live,
+        json!({
+            "live": report.live,
+            "beat_age_seconds": report.beat_age.as_secs_f64(),
+            "stale_after_seconds": report.stale_after.as_secs_f64(),
+        }),
+    )
+}
+
+async fn readyz(State(health): State<Health>) -> Response {
+    let report = health.report();
+    answer(report.ready(), json!({ "ready": report.ready(), "reasons": report.reasons }))
+}
+
+async fn healthz(State(health): State<Health>) -> Response {
+    let report: Report = health.report();
+    answer(
+        report.live && report.ready(),
+        json!({ "live": report.live, "ready": report.ready(), "reasons": report.reasons }),
+    )
+}
+
+async fn encode(State(metrics): State<Metrics>) -> Response {
+    match metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, Metrics::content_type())], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics can't be encoded");
+            (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+        }
+    }
+}
+
+fn answer(good: bool, body: serde_json::Value) -> Response {
+    let status = match good {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! A TCP port that stays ours while its server is stopped, so that an outage ends on the same address.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that may wait to be accepted.
+const BACKLOG_CONNECTIONS_MAX: u32 = 1024;
+
+/// Holds a port of 127.0.0.1 for as long as it lives.
+///
+/// The holding socket is bound but never listens: while no listener is open the kernel refuses
+/// connections (which is what an outage looks like), and no other program can be given the port.
+#[derive(Debug)]
+pub(crate) struct PortReservation {
+    address: SocketAddr,
+    _holder: TcpSocket,
+}
+
+impl PortReservation {
+    /// Reserves `port`, or any free one for 0.
+    pub(crate) fn reserve(port: u16) -> io::Result<Self> {
+        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if port != 0 {
+            // Two sockets that both ask for SO_REUSEPORT may share a port, so the holder alone would
+            // not notice another running stack; an ordinary bind does.
+            drop(std::net::TcpListener::bind(wanted)?);
+        }
+        let holder = reusable_socket(wanted)?;
+        Ok(Self { address: holder.local_addr()?, _holder: holder })
+    }
+
+    /// The address to connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Opens the port to connections. Must run inside a tokio runtime.
+    pub(crate) fn listen(&self) -> io::Result<TcpListener> {
+        reusable_socket(self.address)?.listen(BACKLOG_CONNECTIONS_MAX)
+    }
+}
+
+fn reusable_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn refuses_while_not_listening_and_comes_back_on_the_same_port() {
+        let port = PortReservation::reserve(0).unwrap();
+        let connect = || tokio::net::TcpStream::connect(port.address());
+        assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+
+        for _ in 0..2 {
+            let listener = port.listen().unwrap();
+            let (client, server) = tokio::join!(connect(), listener.accept());
+            client.unwrap();
+            server.unwrap();
+            drop(listener);
+            assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_an_error_even_while_its_server_is_stopped() {
+        let first = PortReservation::reserve(0).unwrap();
+        let error = PortReservation::reserve(first.address().port()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let _listener = first.listen().unwrap();
+        let error = PortReservation::reserve(first.address().port()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}
