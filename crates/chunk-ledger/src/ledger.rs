@@ -125,6 +125,30 @@ pub enum Fault {
         /// The offset that came.
         offset: Offset,
     },
+    /// The position lies behind the end of the log.
+    #[error(
+        "partition {partition}: everything below offset {position} is stored, but Kafka's log ends at {log_end}: the \
+         topic was created anew or truncated; give the sink another S3_PREFIX and another KAFKA_GROUP_ID"
+    )]
+    BeyondLogEnd {
+        /// The partition.
+        partition: Partition,
+        /// Where consuming would go on.
+        position: Offset,
+        /// The next offset that Kafka would write.
+        log_end: Offset,
+    },
+    /// The object at a chunk's key has no metadata of a chunk.
+    #[error(
+        "partition {partition}: an object that is no chunk lies where the chunk that starts at {start} belongs: it was \
+         written by something else or copied without its metadata; move it away"
+    )]
+    UnreadableChunk {
+        /// The partition.
+        partition: Partition,
+        /// The start in the key.
+        start: Offset,
+    },
     /// The object at a chunk's key describes another chunk.
     #[error(
         "partition {partition}: the object of the chunk that starts at {start} describes offsets {found} of partition \
@@ -306,6 +330,14 @@ impl PartitionLedger {
         }
     }
 
+    /// Stops the partition because of something that only the caller can see. What is stored is
+    /// still committed; nothing else happens any more.
+    pub fn fail(&mut self, fault: Fault) {
+        if self.is_active() {
+            self.state = State::Faulted(fault);
+        }
+    }
+
     /// Ends this writer's part in the partition: from now on there are no actions, whatever is
     /// answered late.
     pub fn revoke(&mut self) {
@@ -348,7 +380,8 @@ impl PartitionLedger {
     /// the open chunk's age limit or the repetition of a commit.
     pub fn next_deadline(&self) -> Option<Duration> {
         let age = match &self.state {
-            State::Appending { open: Some(chunk), storing: None } => {
+            // A due chunk waits for an answer, not for time.
+            State::Appending { open: Some(chunk), storing: None } if chunk.due.is_none() => {
                 Some(chunk.opened_at + self.limits.age_max)
             }
             _ => None,

@@ -6,6 +6,7 @@
 //! No I/O, no async, no clock.
 
 pub mod api;
+pub mod dead_letter;
 pub mod message;
 mod person;
 pub mod schema;

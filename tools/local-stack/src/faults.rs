@@ -6,28 +6,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// When a fault fires.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
-    /// Matching requests that pass unharmed first.
-    #[serde(default)]
-    pub skip: u64,
-    /// How many requests it hits. `None` (JSON `null`): every one until the plan is cleared.
-    #[serde(default = "once")]
-    pub times: Option<u64>,
-}
-
-fn once() -> Option<u64> {
+/// How often a fault fires unless it says otherwise.
+pub(crate) fn once() -> Option<u64> {
     Some(1)
-}
-
-impl Default for Rule {
-    fn default() -> Self {
-        Self { skip: 0, times: once() }
-    }
 }
 
 /// A kind of fault: which requests it matches and what it does to them.
@@ -39,8 +22,10 @@ pub trait Fault: Clone {
 
     /// Whether this fault is meant for `request`.
     fn matches(&self, request: &Self::Request<'_>) -> bool;
-    /// When it fires.
-    fn rule(&mut self) -> &mut Rule;
+    /// How many matching requests still pass before it fires.
+    fn skips_left(&mut self) -> &mut u64;
+    /// How often it still fires; `None`: until the plan is cleared.
+    fn times_left(&mut self) -> &mut Option<u64>;
     /// What it does.
     fn action(&self) -> &Self::Action;
 }
@@ -113,12 +98,12 @@ impl<F: Fault> FaultPlan<F> {
             if !fault.matches(request) {
                 continue;
             }
-            let rule = fault.rule();
-            if rule.skip > 0 {
-                rule.skip -= 1;
+            let skips = fault.skips_left();
+            if *skips > 0 {
+                *skips -= 1;
                 continue;
             }
-            let spent = match &mut rule.times {
+            let spent = match fault.times_left() {
                 None => false,
                 Some(times) => {
                     *times = times.saturating_sub(1);
@@ -137,11 +122,8 @@ impl<F: Fault> FaultPlan<F> {
     /// Waits for the first release after `taken` was taken.
     pub(crate) async fn hold(&self, taken: &Taken<F::Action>) {
         let _count = HeldGuard::enter(&self.held);
-        let _ = self
-            .releases
-            .subscribe()
-            .wait_for(|releases| *releases != taken.releases_seen)
-            .await;
+        let _ =
+            self.releases.subscribe().wait_for(|releases| *releases != taken.releases_seen).await;
     }
 
     fn pending(&self) -> MutexGuard<'_, Vec<F>> {
@@ -170,7 +152,7 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug, PartialEq)]
-    struct Named(&'static str, Rule);
+    struct Named(&'static str, u64, Option<u64>);
 
     impl Fault for Named {
         type Request<'a> = &'a str;
@@ -178,8 +160,11 @@ mod tests {
         fn matches(&self, request: &&str) -> bool {
             request.starts_with(self.0)
         }
-        fn rule(&mut self) -> &mut Rule {
+        fn skips_left(&mut self) -> &mut u64 {
             &mut self.1
+        }
+        fn times_left(&mut self) -> &mut Option<u64> {
+            &mut self.2
         }
         fn action(&self) -> &&'static str {
             &self.0
@@ -193,11 +178,15 @@ mod tests {
     #[test]
     fn the_first_match_fires_after_its_skips_and_only_so_many_times() {
         let plan = FaultPlan::default();
-        plan.push(Named("b", Rule { skip: 0, times: None }));
-        plan.push(Named("a", Rule { skip: 1, times: Some(2) }));
-        plan.push(Named("", Rule::default()));
+        plan.push(Named("b", 0, None));
+        plan.push(Named("a", 1, Some(2)));
+        plan.push(Named("", 0, once()));
 
-        assert_eq!(fired(&plan, "a1"), Some(""), "the skipped fault leaves the request to the next");
+        assert_eq!(
+            fired(&plan, "a1"),
+            Some(""),
+            "the skipped fault leaves the request to the next"
+        );
         assert_eq!(fired(&plan, "a2"), Some("a"));
         assert_eq!(fired(&plan, "b1"), Some("b"));
         assert_eq!(fired(&plan, "a3"), Some("a"));
@@ -210,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn a_release_between_taking_and_holding_is_not_missed() {
         let plan = FaultPlan::default();
-        plan.push(Named("a", Rule::default()));
+        plan.push(Named("a", 0, once()));
         let taken = plan.take(&"a").map_or_else(|| unreachable!("it matches"), |taken| taken);
         plan.release();
         plan.hold(&taken).await;
@@ -220,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn holds_until_released_and_counts_the_held() {
         let plan = FaultPlan::default();
-        plan.push(Named("a", Rule::default()));
+        plan.push(Named("a", 0, once()));
         let taken = plan.take(&"a").map_or_else(|| unreachable!("it matches"), |taken| taken);
         let driver = async {
             plan.wait_held(1).await;

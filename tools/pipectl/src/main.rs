@@ -1,2 +1,63 @@
-//! Placeholder.
-fn main() {}
+//! `pipectl`: reads the command line, runs one task, prints what it found.
+//!
+//! Exit codes: 0 all is well, 1 something was found, 2 the question could not be answered.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use pipectl::config::{self, Invocation, Task};
+use pipectl::{audit, topics};
+use service_kit::log;
+
+const FOUND: u8 = 1;
+const UNANSWERED: u8 = 2;
+
+fn main() -> ExitCode {
+    let matches = config::command().get_matches();
+    let invocation = match config::read(&matches, service_kit::config::environment) {
+        Ok(invocation) => invocation,
+        Err(mistakes) => {
+            eprintln!("pipectl: {mistakes}");
+            return ExitCode::from(UNANSWERED);
+        }
+    };
+    match run(invocation) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FOUND),
+        Err(error) => {
+            eprintln!("pipectl: {error:#}");
+            ExitCode::from(UNANSWERED)
+        }
+    }
+}
+
+/// Whether all is as it should be.
+fn run(invocation: Invocation) -> anyhow::Result<bool> {
+    log::init(invocation.log_format, &invocation.log_filter)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")?;
+    runtime.block_on(async {
+        match invocation.task {
+            Task::EnsureTopics(config) => {
+                let outcomes = topics::ensure(&config).await?;
+                let lines: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
+                print(&lines.join("\n"))?;
+                Ok(outcomes.iter().all(topics::Outcome::is_as_wanted))
+            }
+            Task::Audit { config, json } => {
+                let report = audit::run(&config).await?;
+                print(&if json { report.to_json()? } else { report.to_string() })?;
+                Ok(report.is_clean())
+            }
+        }
+    })
+}
+
+/// A reader that has gone away (`pipectl audit | head`) must not look like a clean audit.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("can't print the result")
+}

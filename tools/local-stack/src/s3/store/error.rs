@@ -20,7 +20,9 @@ pub(crate) enum StoreError {
     BadKey(&'static str),
     #[error("a path segment of the key is longer than 255 bytes")]
     SegmentTooLong,
-    #[error("a part of the key's path is an object itself; a store over a directory can't hold both")]
+    #[error(
+        "a part of the key's path is an object itself; a store over a directory can't hold both"
+    )]
     ParentIsKey,
     #[error("the key is the path of other objects; a store over a directory can't hold both")]
     KeyIsFolder,

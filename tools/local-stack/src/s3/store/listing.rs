@@ -69,8 +69,10 @@ impl Page<'_> {
         let leads_to_prefix = folder.starts_with(prefix) || prefix.starts_with(folder);
         let is_behind = match &self.request.after {
             After::Key(key) => folder > key.as_str() || key.starts_with(folder),
-            After::CommonPrefix(common) => !folder.starts_with(common) && folder > common.as_str()
-                || common.starts_with(folder) && folder != common,
+            After::CommonPrefix(common) => {
+                !folder.starts_with(common) && folder > common.as_str()
+                    || common.starts_with(folder) && folder != common
+            }
         };
         leads_to_prefix && is_behind && !self.is_in_last_common_prefix(folder)
     }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 pub(crate) use self::attributes::ObjectAttributes;
 pub(crate) use self::error::StoreError;
 pub(crate) use self::listing::{After, Entry, ListRequest, Listing};
-pub(crate) use self::multipart::{CompletedPart, StoredPart, Upload, UploadDescription};
+pub(crate) use self::multipart::{CompletedPart, UploadDescription};
 
 /// Most file systems limit one path segment to this many bytes.
 const SEGMENT_BYTES_MAX: usize = 255;

@@ -158,8 +158,7 @@ impl ObjectStore {
         }
         let description = &upload.description;
         let mut staged = self.stage()?;
-        let full_object =
-            description.full_object.then_some(description.algorithm).flatten();
+        let full_object = description.full_object.then_some(description.algorithm).flatten();
         let full = join_parts(&mut parts, &mut staged.file, full_object)?;
         let stored: Vec<StoredPart> = parts.into_iter().map(|(_, part)| part).collect();
         let attributes = ObjectAttributes {
@@ -269,9 +268,10 @@ fn join_parts(
 fn multipart_etag(parts: &[StoredPart]) -> Result<String, StoreError> {
     let mut md5 = Md5::new();
     for part in parts {
-        let digest = Uuid::try_parse(&part.attributes.etag)
+        // 32 hexadecimal digits are the 16 bytes of the digest.
+        let digest = u128::from_str_radix(&part.attributes.etag, 16)
             .map_err(|_| StoreError::BadPart { number: part.number })?;
-        md5.update(digest.as_bytes());
+        md5.update(&digest.to_be_bytes());
     }
     Ok(format!("{}-{}", hex(md5.finalize()), parts.len()))
 }

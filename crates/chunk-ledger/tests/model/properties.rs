@@ -1,0 +1,213 @@
+//! What must hold in every world that can be reached, by the crate's own definitions of the
+//! invariants; and what must be reachable, so that the search is no search of an empty room.
+
+use std::time::Duration;
+
+use chunk_ledger::invariants::{self, Break};
+use chunk_ledger::{Chunk, Offset};
+use stateright::Property;
+
+use crate::steps::Rules;
+use crate::world::{Answer, Content, Put, Sink, World};
+
+/// L1 by the objects' content and by the chain's ranges.
+pub(crate) const NO_LOSS: &str = "L1 no loss";
+/// L2 by the objects' content and by the chain's ranges.
+pub(crate) const NO_OVERLAP: &str = "L2 no overlap";
+/// L2, but for what the known limit K1 explains.
+pub(crate) const NO_OVERLAP_BUT_K1: &str = "L2 no overlap but by K1";
+/// L3 by the group's commit and by each writer's knowledge.
+pub(crate) const COMMIT_FOLLOWS_STORE: &str = "L3 commit follows store";
+/// L4.
+pub(crate) const OBJECTS_NEVER_CHANGE: &str = "L4 objects never change";
+
+/// K1 as it was first met: a stored chunk whose commit was lost.
+pub(crate) const K1_AFTER_THE_STORE: &str = "K1 after the store";
+/// K1 by a writer that held the first message in hand while retention removed it.
+pub(crate) const K1_BEFORE_THE_STORE: &str = "K1 before the store";
+
+/// The properties of every model.
+pub(crate) fn all() -> Vec<Property<Rules>> {
+    vec![
+        Property::always(NO_LOSS, no_loss),
+        Property::always(NO_OVERLAP, |_, world| no_overlap(world)),
+        Property::always(NO_OVERLAP_BUT_K1, no_overlap_but_k1),
+        Property::always(COMMIT_FOLLOWS_STORE, commit_follows_store),
+        Property::always(OBJECTS_NEVER_CHANGE, |_, world: &World| {
+            world.objects.values().all(|object| invariants::unchanged(&object.created, &object.now))
+        }),
+        Property::always("L6 a revoked sink is silent", |_, world: &World| {
+            world.present().filter(|sink| !sink.is_owner).all(is_silent)
+        }),
+        Property::always("objects hold what they say", |_, world: &World| {
+            world.objects.values().all(|object| holds_what_it_says(&object.now))
+        }),
+        Property::always("no partition is stopped by a fault", |_, world: &World| {
+            world.present().all(|sink| sink.ledger.fault().is_none())
+        }),
+        Property::always("no owner is stuck", no_owner_is_stuck),
+        Property::sometimes("another writer's chunk is adopted", |_, world: &World| {
+            world.present().any(|sink| has_adopted(world, sink))
+        }),
+        Property::sometimes("a writer loses the race", |_, world: &World| {
+            refusals(world).any(|(chunk, winner)| winner.writer != chunk.writer)
+        }),
+        Property::sometimes("a writer meets its own earlier try", |_, world: &World| {
+            refusals(world).any(|(chunk, winner)| winner == chunk)
+        }),
+        Property::sometimes(
+            "a process loses the race against its own former self",
+            |_, world: &World| {
+                refusals(world)
+                    .any(|(chunk, winner)| winner.writer == chunk.writer && winner != chunk)
+            },
+        ),
+        Property::sometimes("a late PUT wins", |_, world: &World| {
+            world.objects.values().any(|object| object.late)
+        }),
+        Property::sometimes("a late PUT comes too late", |_, world: &World| {
+            let other =
+                |put: &Content| world.objects.get(&put.key()).is_some_and(|o| *o.now != *put);
+            world.late_puts.iter().any(|put| other(put))
+        }),
+        Property::sometimes("the commit goes back", |_, world: &World| {
+            world.present().any(|sink| sink.ledger.committed() > world.committed)
+        }),
+        Property::sometimes(
+            "everything is stored and committed",
+            |rules: &Rules, world: &World| {
+                world.committed == rules.log.last().map(|last| last.offset.next())
+            },
+        ),
+    ]
+}
+
+/// The properties of a model with retention: how K1 comes about.
+pub(crate) fn of_retention() -> Vec<Property<Rules>> {
+    vec![
+        Property::sometimes(K1_AFTER_THE_STORE, |_, world: &World| {
+            forks(world).any(|(earlier, _)| !outlived_first(world, &earlier))
+        }),
+        Property::sometimes(K1_BEFORE_THE_STORE, |_, world: &World| {
+            forks(world).any(|(earlier, _)| outlived_first(world, &earlier))
+        }),
+    ]
+}
+
+/// Every message that is left in the log and lies below what anybody takes for stored is in an
+/// object, and no range is missing between two objects.
+fn no_loss(rules: &Rules, world: &World) -> bool {
+    let ranges = world.ranges();
+    let gap = |found: &Break| matches!(found, Break::Gap { .. });
+    if invariants::chain_breaks(&ranges).iter().any(gap) {
+        return false;
+    }
+    let ends = ranges.iter().map(|range| range.end);
+    let adopted = world.present().map(|sink| sink.ledger.stored_end());
+    let Some(reached) = ends.chain(adopted).chain(world.committed).max() else { return true };
+    let below = rules.remaining(world).iter().filter(|message| message.offset < reached);
+    let is_stored = |offset: Offset| contents(world).any(|stored| stored == offset);
+    below.into_iter().all(|message| is_stored(message.offset))
+}
+
+fn no_overlap(world: &World) -> bool {
+    let overlap = |found: &Break| matches!(found, Break::Overlap { .. });
+    let mut offsets: Vec<_> = contents(world).collect();
+    offsets.sort_unstable();
+    !invariants::chain_breaks(&world.ranges()).iter().any(overlap)
+        && offsets.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// The chunks form a tree that grows from one start, each from the end of another; and where two
+/// grow from the same place, it is K1. Without a fork a tree is a chain: so every overlap, even
+/// one further along two branches, goes back to a K1.
+fn no_overlap_but_k1(rules: &Rules, world: &World) -> bool {
+    let chunks = world.chunks();
+    let is_rooted = |chunk: &Chunk| {
+        chunk.range.start == chunks[0].range.start
+            || chunks.iter().any(|other| other.range.end == chunk.range.start)
+    };
+    let removed = &rules.log[..world.removed];
+    let is_k1 = |(earlier, later): (Chunk, Chunk)| {
+        earlier.day() < later.day() && removed.contains(&earlier.first)
+    };
+    chunks.iter().all(is_rooted) && forks(world).all(is_k1)
+}
+
+fn commit_follows_store(rules: &Rules, world: &World) -> bool {
+    let covers = |committed| {
+        let log_start = rules.log_start(world);
+        invariants::uncovered_commit(&world.ranges(), committed, log_start).is_none()
+    };
+    world.committed.is_none_or(covers)
+        && world.present().all(|sink| invariants::commit_follows_store(&sink.ledger))
+}
+
+fn is_silent(sink: &Sink) -> bool {
+    let long_after = Duration::from_secs(1_000_000);
+    invariants::silent(sink.ledger.clone().next_action(long_after))
+}
+
+/// Whoever owns the partition has something to do, waits for an answer, or has stored and
+/// committed all there is.
+fn no_owner_is_stuck(rules: &Rules, world: &World) -> bool {
+    let gets_on = |index: usize, sink: &Sink| {
+        let mut steps = Vec::new();
+        rules.own_steps(world, index, sink, &mut steps);
+        !steps.is_empty() || (sink.ledger.is_settled() && rules.next_message(world, sink).is_none())
+    };
+    let present = world.sinks.iter().enumerate();
+    present
+        .filter_map(|(index, slot)| slot.as_ref().map(|sink| (index, sink)))
+        .filter(|(_, sink)| sink.is_owner)
+        .all(|(index, sink)| gets_on(index, sink))
+}
+
+fn holds_what_it_says(content: &Content) -> bool {
+    let Content { chunk, offsets } = content;
+    invariants::adds_up(chunk)
+        && offsets.is_sorted_by(|a, b| a < b)
+        && offsets.len() as u64 == chunk.rows + chunk.rejected
+        && offsets.first() == Some(&chunk.first.offset)
+        && offsets.last().is_some_and(|last| last.next() == chunk.range.end)
+        && chunk.range.start <= chunk.first.offset
+}
+
+/// The offsets in all objects, as often as they are there.
+fn contents(world: &World) -> impl Iterator<Item = Offset> {
+    world.objects.values().flat_map(|object| object.now.offsets.iter().copied())
+}
+
+/// Pairs of chunks with the same start, the one with the earlier first message in front.
+fn forks(world: &World) -> impl Iterator<Item = (Chunk, Chunk)> {
+    let mut chunks = world.chunks();
+    chunks.sort_by_key(|chunk| (chunk.range.start, chunk.first.offset));
+    let pairs: Vec<_> = chunks.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    pairs.into_iter().filter(|(earlier, later)| earlier.range.start == later.range.start)
+}
+
+/// Whether the chunk was created when its first message was gone already.
+fn outlived_first(world: &World, chunk: &Chunk) -> bool {
+    world.objects[&(chunk.day(), chunk.range.start)].outlived_first
+}
+
+/// The PUTs that were refused, each with the chunk that lies there.
+fn refusals(world: &World) -> impl Iterator<Item = (Chunk, Chunk)> {
+    world.present().filter(|sink| sink.is_owner).filter_map(|sink| match &sink.put {
+        Some(Put { content, answer: Some(Answer::Exists(winner)) }) => {
+            Some((content.chunk, *winner))
+        }
+        _ => None,
+    })
+}
+
+/// Whether the sink knows a chunk to be stored that it did not store itself, beyond the commit
+/// that it began with.
+fn has_adopted(world: &World, sink: &Sink) -> bool {
+    let ledger = &sink.ledger;
+    world.chunks().iter().any(|chunk| {
+        chunk.writer != sink.writer
+            && chunk.range.end == ledger.stored_end()
+            && ledger.committed().is_none_or(|committed| committed <= chunk.range.start)
+    })
+}

@@ -1,0 +1,314 @@
+//! The Kafka producer: idempotent, acks=all, batched, bounded in memory.
+//!
+//! The only file that names rdkafka.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline_model::message::{HEADER_RUN_ID, HEADER_SCHEMA_VERSION, SCHEMA_VERSION};
+use prometheus::IntCounter;
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
+};
+use rdkafka::types::RDKafkaConfRes;
+use tokio::sync::Notify;
+
+use crate::delivery::Tally;
+
+/// How long a broker may take to tell about the topic.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Our defaults; `KAFKA_CONFIG` may override all but what [`Properties::new`] refuses.
+const DEFAULTS: [(&str, &str); 12] = [
+    ("client.id", "producer_instance"),
+    ("enable.idempotence", "true"),
+    ("request.required.acks", "all"),
+    ("compression.codec", "lz4"),
+    // Time to fill a batch: messages come in pages, and nobody waits for a single one.
+    ("queue.buffering.max.ms", "20"),
+    // Bounds the memory for messages that are not delivered yet.
+    ("queue.buffering.max.kbytes", "32768"),
+    ("queue.buffering.max.messages", "100000"),
+    // A message that is not delivered within this time is lost, and its run fails.
+    ("message.timeout.ms", "120000"),
+    // A topic made by a mere look at it would lack LogAppendTime and its replicas.
+    ("allow.auto.create.topics", "false"),
+    // A run pauses longer than some firewalls keep a silent connection.
+    ("socket.keepalive.enable", "true"),
+    ("reconnect.backoff.max.ms", "5000"),
+    ("log.connection.close", "false"),
+];
+
+/// Other names of the properties that we set or check; librdkafka takes either.
+const ALIASES: [(&str, &str); 6] = [
+    ("acks", "request.required.acks"),
+    ("bootstrap.servers", "metadata.broker.list"),
+    ("compression.type", "compression.codec"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("retries", "message.send.max.retries"),
+];
+
+/// The librdkafka properties of the producer, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Properties {
+    config: ClientConfig,
+    delivery_timeout: Duration,
+}
+
+impl Properties {
+    /// Our defaults, overridden by the user's `properties`, in their order.
+    ///
+    /// The error is a phrase for people that names a property and never a value, since values may
+    /// be secrets.
+    pub(crate) fn new(
+        bootstrap_servers: &[String],
+        properties: &[(String, String)],
+    ) -> Result<Self, String> {
+        let bootstrap_servers = bootstrap_servers.join(",");
+        let ours =
+            DEFAULTS.into_iter().chain([("metadata.broker.list", bootstrap_servers.as_str())]);
+        let theirs = properties.iter().map(|(name, value)| (canonical(name), value.as_str()));
+        let merged: BTreeMap<&str, &str> = ours.chain(theirs).collect();
+
+        let mut config = ClientConfig::new();
+        for (name, value) in merged {
+            config.set(name, value);
+        }
+        let native = config.create_native_config().map_err(|error| describe_refusal(&error))?;
+        Ok(Self { delivery_timeout: check(&native)?, config })
+    }
+
+    /// The time within which each message is delivered or lost.
+    pub(crate) fn delivery_timeout(&self) -> Duration {
+        self.delivery_timeout
+    }
+}
+
+/// Refuses what would take the guarantees away; returns the delivery timeout.
+fn check(native: &NativeClientConfig) -> Result<Duration, String> {
+    // A property that was never set has no value to read.
+    let get = |name: &str| native.get(name).unwrap_or_default();
+    if get("enable.idempotence") != "true" {
+        return Err("`enable.idempotence` must stay `true`: without it a retry may \
+                    store a message twice"
+            .to_string());
+    }
+    if get("request.required.acks") != "-1" {
+        return Err("`acks` must stay `all`: with less a delivered message may be lost".to_string());
+    }
+    if !get("transactional.id").is_empty() {
+        return Err("`transactional.id` is not supported: no transaction is used".to_string());
+    }
+    if get("delivery.report.only.error") == "true" {
+        return Err("`delivery.report.only.error` must stay `false`: a run ends when every \
+                    delivery report is in"
+            .to_string());
+    }
+    match get("message.timeout.ms").parse() {
+        Ok(millis) if millis > 0 => Ok(Duration::from_millis(millis)),
+        _ => Err("`message.timeout.ms` must be above 0, else a run may never end".to_string()),
+    }
+}
+
+fn canonical(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, canonical)| canonical)
+}
+
+fn describe_refusal(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
+            format!("librdkafka has no property `{name}`")
+        }
+        KafkaError::ClientConfig(_, _, name, _) => {
+            format!("librdkafka refuses the value of `{name}`")
+        }
+        // No other error comes from setting properties; its text might hold a value.
+        _ => "librdkafka refuses the properties".to_string(),
+    }
+}
+
+/// The producer can't work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProducerError {
+    /// librdkafka refuses the combination of properties.
+    #[error("the Kafka producer can't be created: {0}; check KAFKA_CONFIG")]
+    Create(String),
+    /// The topic does not exist.
+    #[error("the topic {topic:?} does not exist; create it with `pipectl topics ensure`")]
+    TopicMissing {
+        /// The topic's name.
+        topic: String,
+    },
+    /// Brokers answer, but not about this topic.
+    #[error("Kafka refuses the topic {topic:?}: {reason}")]
+    TopicRefused {
+        /// The topic's name.
+        topic: String,
+        /// What the broker says.
+        reason: RDKafkaErrorCode,
+    },
+    /// No broker answers.
+    #[error("Kafka can't be reached: {0}; check KAFKA_BOOTSTRAP_SERVERS and KAFKA_CONFIG")]
+    Unreachable(String),
+}
+
+/// The headers of every message of one run.
+#[derive(Debug)]
+pub(crate) struct RunHeaders(OwnedHeaders);
+
+impl RunHeaders {
+    /// `schema-version` and `run-id`.
+    pub(crate) fn new(run_id: &str) -> Self {
+        let version = SCHEMA_VERSION.to_string();
+        Self(
+            OwnedHeaders::new_with_capacity(2)
+                .insert(Header { key: HEADER_SCHEMA_VERSION, value: Some(version.as_str()) })
+                .insert(Header { key: HEADER_RUN_ID, value: Some(run_id) }),
+        )
+    }
+}
+
+/// A producer for one topic. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Producer {
+    inner: ThreadedProducer<Reports>,
+    topic: String,
+    room: Arc<Notify>,
+}
+
+impl Producer {
+    /// Starts the client; it connects by itself in the background.
+    pub(crate) fn new(
+        properties: &Properties,
+        topic: &str,
+        delivered_total: IntCounter,
+        failed_total: IntCounter,
+    ) -> Result<Self, ProducerError> {
+        let room = Arc::new(Notify::new());
+        let reports = Reports { delivered_total, failed_total, room: Arc::clone(&room) };
+        let inner = properties
+            .config
+            .create_with_context(reports)
+            .map_err(|error: KafkaError| ProducerError::Create(error.to_string()))?;
+        Ok(Self { inner, topic: topic.to_string(), room })
+    }
+
+    /// Asks a broker about the topic, for at most 5 s.
+    pub(crate) async fn check_topic(&self) -> Result<(), ProducerError> {
+        let (inner, topic) = (self.inner.clone(), self.topic.clone());
+        // librdkafka blocks the calling thread until the answer is there.
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = inner.client().fetch_metadata(Some(&topic), METADATA_TIMEOUT)?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let error = match found {
+                Some(found) => found.error().map(RDKafkaErrorCode::from),
+                None => Some(RDKafkaErrorCode::UnknownTopicOrPartition),
+            };
+            Ok::<_, KafkaError>(error)
+        });
+        let topic = self.topic.clone();
+        match asked.await {
+            Ok(Ok(None)) => Ok(()),
+            Ok(Ok(Some(
+                RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition,
+            ))) => Err(ProducerError::TopicMissing { topic }),
+            Ok(Ok(Some(reason))) => Err(ProducerError::TopicRefused { topic, reason }),
+            Ok(Err(error)) => Err(ProducerError::Unreachable(error.to_string())),
+            Err(aborted) => Err(ProducerError::Unreachable(aborted.to_string())),
+        }
+    }
+
+    /// Queues one message; its delivery report goes to `tally`. While the queue is full it waits
+    /// until reports make room. A message that the client refuses is counted as failed.
+    ///
+    /// Dropping the future while it waits leaves the message unqueued and uncounted.
+    pub(crate) async fn send(&self, payload: &[u8], headers: &RunHeaders, tally: &Arc<Tally>) {
+        let mut record = BaseRecord::<(), [u8], _>::with_opaque_to(&self.topic, Arc::clone(tally))
+            .payload(payload)
+            .headers(headers.0.clone());
+        loop {
+            // Made before the attempt, so that room that appears in between isn't missed.
+            let room = self.room.notified();
+            tally.queued();
+            let Err((error, refused)) = self.inner.send(record) else {
+                return;
+            };
+            tally.not_queued();
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return tally.refused(&error);
+            }
+            record = refused;
+            room.await;
+        }
+    }
+
+    /// Why no message can ever be produced again by this client, if it is so.
+    pub(crate) fn fatal_error(&self) -> Option<String> {
+        self.inner.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+
+    /// Messages, of all runs, that are queued or on their way.
+    pub(crate) fn in_flight(&self) -> i64 {
+        self.inner.in_flight_count().into()
+    }
+}
+
+/// Takes the delivery reports, on librdkafka's polling thread.
+struct Reports {
+    delivered_total: IntCounter,
+    failed_total: IntCounter,
+    room: Arc<Notify>,
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Arc<Tally>;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, tally: Arc<Tally>) {
+        match report {
+            Ok(_) => {
+                self.delivered_total.inc();
+                tally.delivered();
+            }
+            Err((error, _message)) => {
+                self.failed_total.inc();
+                tally.failed(error);
+            }
+        }
+        self.room.notify_waiters();
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // librdkafka retries by itself and reports lost messages one by one, so nothing that it
+        // logs calls for somebody to act at once.
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                tracing::warn!(target: "librdkafka", facility, detail = message, "kafka client");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: "librdkafka", facility, detail = message, "kafka client");
+            }
+            RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", facility, detail = message, "kafka client");
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "librdkafka", %error, reason, "kafka client error");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! The real binary between an API served here and librdkafka's mock cluster.
+//!
+//! No test sleeps to wait for something: each waits for the thing itself, and gives up after a
+//! minute.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at once")]
+
+mod api;
+mod kafka;
+mod process;
+
+use std::collections::BTreeSet;
+
+use api::{Api, Scripted};
+use kafka::Kafka;
+use process::{Ingestor, TERMINATE};
+use rdkafka::types::RDKafkaRespErr;
+
+/// Settings of a run that makes its requests back to back and ends after `pages` pages.
+fn pages(pages: u64) -> [(&'static str, String); 3] {
+    [
+        ("PAUSE_SECONDS", "0".to_string()),
+        ("STREAMING_SECONDS", "1h".to_string()),
+        ("RUN_REQUESTS_MAX", pages.to_string()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_delivers_every_valid_user_once_and_names_each_reject() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let run = Ingestor::run(&kafka, &api).envs(pages(3)).env("API_RESULTS", "4").start();
+    let ended = run.wait().await;
+    ended.expect_code(0);
+
+    let summary = ended.summary();
+    assert_eq!(summary["outcome"], "succeeded", "{summary}");
+    for (count, expected) in
+        [("requests", 3), ("pages", 3), ("users", 12), ("rejected", 3), ("delivered", 9)]
+    {
+        assert_eq!(summary[count], expected, "{count} in {summary}");
+    }
+    assert_eq!(summary["rejected_by_reason"]["bad_coordinate"], 3, "{summary}");
+
+    // The API makes the last user of each page a bad one.
+    let expected: BTreeSet<String> =
+        [0, 1, 2, 4, 5, 6, 8, 9, 10].into_iter().map(api::payload).collect();
+    let messages = kafka.messages();
+    let payloads: BTreeSet<String> =
+        messages.iter().map(|message| message.payload.clone()).collect();
+    assert_eq!(messages.len(), 9);
+    assert_eq!(payloads, expected);
+    for message in &messages {
+        assert_eq!(message.key, None);
+        let run_id = summary["run_id"].as_str().unwrap();
+        assert_eq!(
+            message.headers,
+            [
+                ("schema-version".to_string(), "1".to_string()),
+                ("run-id".to_string(), run_id.to_string())
+            ]
+        );
+    }
+
+    let rejects = ended.logged("user rejected");
+    assert_eq!(rejects.len(), 3);
+    assert_eq!(rejects[0]["reason"], "bad_coordinate");
+    assert_eq!(rejects[0]["field"], "location.coordinates.latitude");
+    assert_eq!(rejects[0]["index"], 3);
+    assert_eq!(rejects[0]["run_id"], summary["run_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_the_api_are_repeated_until_a_page_comes() {
+    let kafka = Kafka::start();
+    let api = Api::start([
+        Scripted::new(429, r#"{"error":"Whoa, ease up there cowboy."}"#).retry_after("0"),
+        Scripted::new(503, "503 Service Not Available"),
+        Scripted::new(404, "Not Found"),
+        Scripted::new(200, "<html>502 Bad gateway</html>"),
+        Scripted::new(200, r#"{"results":[],"info":{"results":1}}"#),
+        Scripted::new(200, r#"{"error":"Uh oh, something has gone wrong."}"#),
+    ])
+    .await;
+    let ended =
+        Ingestor::run(&kafka, &api).envs(pages(1)).env("API_RETRIES_MAX", "6").start().wait().await;
+    ended.expect_code(0);
+    let summary = ended.summary();
+    assert_eq!((&summary["retries"], &summary["delivered"]), (&6.into(), &1.into()), "{summary}");
+    let outcomes: Vec<_> = ended
+        .logged("request failed, will be repeated")
+        .iter()
+        .map(|line| line["outcome"].as_str().unwrap().to_string())
+        .collect();
+    assert_eq!(
+        outcomes,
+        ["rate_limited", "server_error", "client_error", "not_json", "empty", "api_error"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_request_fails_the_run_but_not_its_later_requests() {
+    let kafka = Kafka::start();
+    let api = Api::start([Scripted::new(503, "busy"), Scripted::new(503, "busy")]).await;
+    let ended =
+        Ingestor::run(&kafka, &api).envs(pages(2)).env("API_RETRIES_MAX", "1").start().wait().await;
+    ended.expect_code(1);
+    let summary = ended.summary();
+    assert_eq!(summary["outcome"], "failed", "{summary}");
+    assert_eq!((&summary["requests"], &summary["requests_failed"]), (&3.into(), &1.into()));
+    assert_eq!((&summary["delivered"], kafka.messages().len()), (&2.into(), 2), "{summary}");
+    assert!(summary["last_error"].as_str().unwrap().contains("HTTP 503"), "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_always_fails_fails_the_run() {
+    let kafka = Kafka::start();
+    let api = Api::start(std::iter::repeat_n(Scripted::new(500, "Internal Server Error"), 9)).await;
+    let ended = Ingestor::run(&kafka, &api)
+        .env("STREAMING_SECONDS", "0")
+        .env("API_RETRIES_MAX", "2")
+        .start()
+        .wait()
+        .await;
+    ended.expect_code(1);
+    let summary = ended.summary();
+    assert_eq!((&summary["pages"], &summary["retries"]), (&0.into(), &2.into()), "{summary}");
+    assert_eq!(kafka.messages().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_waited_for() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let ended = Ingestor::run(&kafka, &api)
+        .envs(pages(2))
+        .env("API_RESULTS", "501")
+        .env("KAFKA_CONFIG", "queue.buffering.max.messages=7,linger.ms=1")
+        .start()
+        .wait()
+        .await;
+    ended.expect_code(0);
+    let summary = ended.summary();
+    assert_eq!((&summary["delivered"], &summary["failed"]), (&1000.into(), &0.into()), "{summary}");
+    assert_eq!(kafka.emails().len(), 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kafka_refuses_fails_the_run() {
+    let kafka = Kafka::start();
+    kafka.refuse_produce(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    let api = Api::start([]).await;
+    let ended = Ingestor::run(&kafka, &api).envs(pages(1)).start().wait().await;
+    ended.expect_code(1);
+    let summary = ended.summary();
+    assert_eq!((&summary["delivered"], &summary["failed"]), (&0.into(), &1.into()), "{summary}");
+    assert!(summary["last_error"].as_str().unwrap().contains("authorization"), "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_a_run_early_with_every_message_delivered() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let mut run = Ingestor::run(&kafka, &api)
+        .env("PAUSE_SECONDS", "0")
+        .env("STREAMING_SECONDS", "1h")
+        .env("API_RESULTS", "100")
+        .start();
+    api.served(5).await;
+    run.signal(TERMINATE);
+    let ended = run.wait().await;
+    ended.expect_code(0);
+    let summary = ended.summary();
+    assert_eq!(summary["outcome"], "drained", "{summary}");
+    let delivered = usize::try_from(summary["delivered"].as_u64().unwrap()).unwrap();
+    let users = summary["users"].as_u64().unwrap() - summary["rejected"].as_u64().unwrap();
+    assert!(delivered >= 4 * 99, "{summary}");
+    assert_eq!(delivered as u64, users, "{summary}");
+    assert_eq!((kafka.messages().len(), kafka.emails().len()), (delivered, delivered));
+    run_is_logged(&ended, "shutdown requested");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_process_at_once() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let mut run = Ingestor::run(&kafka, &api)
+        .env("PAUSE_SECONDS", "1h")
+        .env("STREAMING_SECONDS", "2h")
+        // No report comes before the message is lost, long after the drain.
+        .env("KAFKA_CONFIG", "linger.ms=600000,message.timeout.ms=900000")
+        .env("DRAIN_TIMEOUT_SECONDS", "10m")
+        .start();
+    run.logs("page produced").await;
+    run.signal(TERMINATE);
+    run.logs("shutdown requested").await;
+    run.signal(TERMINATE);
+    run.wait().await.expect_code(143);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_whose_time_is_up_is_a_failure() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let mut run = Ingestor::run(&kafka, &api)
+        .env("PAUSE_SECONDS", "1h")
+        .env("STREAMING_SECONDS", "2h")
+        .env("KAFKA_CONFIG", "linger.ms=600000,message.timeout.ms=900000")
+        .env("DRAIN_TIMEOUT_SECONDS", "100ms")
+        .start();
+    run.logs("page produced").await;
+    run.signal(TERMINATE);
+    let ended = run.wait().await;
+    ended.expect_code(1);
+    assert_eq!(ended.summary()["unreported"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_names_the_remedy() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let ended = Ingestor::run(&kafka, &api).env("KAFKA_TOPIC", "not_there").start().wait().await;
+    ended.expect_code(1);
+    let summary = ended.summary();
+    let error = summary["last_error"].as_str().unwrap();
+    assert!(error.contains("\"not_there\" does not exist"), "{error}");
+    assert!(error.contains("pipectl topics ensure"), "{error}");
+    assert_eq!(summary["requests"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_is_ready_answers_probes_and_drains() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let mut serve =
+        Ingestor::serve(&kafka, &api).envs(pages(2)).env("ADMIN_ADDR", "127.0.0.1:0").start();
+    let listens = serve.logs("admin server listens").await;
+    let admin = listens["addr"].as_str().unwrap().to_string();
+    serve.logs("run ended").await;
+    serve.logs("run ended").await;
+
+    let ready = reqwest::get(format!("http://{admin}/readyz")).await.unwrap();
+    let (status, body) = (ready.status(), ready.text().await.unwrap());
+    assert_eq!(status, 200, "{body}");
+    let metrics = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "ingestor_build_info{",
+        "ingestor_runs_total{outcome=\"failed\"} 0",
+        "ingestor_rejects_total{reason=\"missing_field\"} 0",
+        "ingestor_requests_total{outcome=\"ok\"} ",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    Ingestor::healthcheck(&admin).start().wait().await.expect_code(0);
+
+    serve.signal(TERMINATE);
+    let ended = serve.wait().await;
+    ended.expect_code(0);
+    let delivered: u64 =
+        ended.logged("run ended").iter().map(|line| line["delivered"].as_u64().unwrap()).sum();
+    assert_eq!(kafka.messages().len() as u64, delivered);
+    Ingestor::healthcheck(&admin).start().wait().await.expect_code(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_waits_by_a_manual_schedule() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let mut serve = Ingestor::serve(&kafka, &api)
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+        .env("SCHEDULE", "manual")
+        .start();
+    serve.logs("admin server listens").await;
+    serve.signal(TERMINATE);
+    serve.wait().await.expect_code(0);
+    assert_eq!(api.requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_in_the_settings_come_out_at_once() {
+    let ended = Ingestor::new(&["run"])
+        .env("API_RESULTS", "0")
+        .env("KAFKA_CONFIG", "acks=1")
+        .start()
+        .wait()
+        .await;
+    ended.expect_code(2);
+    for name in
+        ["3 settings are wrong", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CONFIG=***", "API_RESULTS"]
+    {
+        assert!(ended.stderr.contains(name), "{name} in {}", ended.stderr);
+    }
+}
+
+fn run_is_logged(ended: &process::Ended, message: &str) {
+    assert!(ended.stderr.contains(message), "{message} in {}", ended.stderr);
+}

@@ -1,0 +1,229 @@
+//! Carrying out what the ledgers decide, and feeding back what came of it.
+
+use bytes::Bytes;
+use chunk_ledger::{Action, Chunk, Fault, ObjectName, Partition, SealReason, StoreOutcome};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use super::{Event, Mode, Sink, SinkError};
+use crate::store::{Found, UnreadableObject};
+
+impl Sink {
+    /// Carries out everything the partition's ledger wants done now, and then fetches or pauses
+    /// the partition as its lane allows.
+    pub(super) fn pump(&mut self, partition: Partition) -> Result<(), SinkError> {
+        let now = self.now();
+        while let Some(action) =
+            self.lanes.get_mut(&partition).and_then(|lane| lane.ledger.next_action(now))
+        {
+            match action {
+                Action::Probe { day, start } => self.probe(ObjectName { partition, start, day }),
+                Action::Store { chunk, reason } => self.store_chunk(chunk, reason)?,
+                Action::Commit { offset } => {
+                    debug!(%partition, %offset, "committing");
+                    if let Err(error) = self.group.commit(partition, offset) {
+                        self.on_commit_done(partition, Err(error.to_string()))?;
+                    }
+                }
+                Action::Seek { offset } => {
+                    debug!(%partition, %offset, "seeking");
+                    self.budget.set_open(partition, 0);
+                    if let Some(lane) = self.lanes.get_mut(&partition) {
+                        lane.discard_chunk();
+                        // Fetching goes on from the new position, below.
+                        lane.paused = true;
+                    }
+                }
+            }
+        }
+        self.steer(partition);
+        self.notice_fault(partition)
+    }
+
+    /// Makes a partition that stopped visible, once. A drain can't complete without it; a service
+    /// goes on with the others.
+    fn notice_fault(&mut self, partition: Partition) -> Result<(), SinkError> {
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| !lane.is_fault_reported)
+        else {
+            return Ok(());
+        };
+        let Some(fault) = lane.ledger.fault() else { return Ok(()) };
+        lane.is_fault_reported = true;
+        error!(error = %fault, "partition stopped");
+        self.metrics.partitions_stopped.inc();
+        self.health.not_ready("partitions", fault.to_string());
+        if self.mode == Mode::Run { Ok(()) } else { Err(SinkError::Fault(fault)) }
+    }
+
+    /// Fetches the partition if its lane takes messages and there is room for them.
+    fn steer(&mut self, partition: Partition) {
+        let is_blocked = self.memory_blocked || self.letters_blocked;
+        let Some(lane) = self.lanes.get_mut(&partition) else { return };
+        if lane.paused && lane.is_accepting() && !is_blocked {
+            match self.group.resume_at(partition, lane.fetch_position()) {
+                Ok(()) => lane.paused = false,
+                Err(error) => {
+                    warn!(%partition, %error, "partition could not be resumed, will repeat")
+                }
+            }
+        } else if !lane.paused && (is_blocked || !lane.is_accepting()) {
+            lane.paused = true;
+            if let Err(error) = self.group.pause(partition) {
+                warn!(%partition, %error, "partition could not be paused");
+            }
+        }
+    }
+
+    fn probe(&self, name: ObjectName) {
+        let (store, events) = (self.store.clone(), self.events());
+        let partition = name.partition;
+        let Some(epoch) = self.lanes.get(&partition).map(|lane| lane.epoch) else { return };
+        tokio::spawn(async move {
+            let found = store.find(name).await;
+            let _ = events.send(Event::Probed { partition, epoch, found });
+        });
+    }
+
+    pub(super) fn on_probed(
+        &mut self,
+        partition: Partition,
+        epoch: u64,
+        found: Found,
+    ) -> Result<(), SinkError> {
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch == epoch) else {
+            return Ok(());
+        };
+        match found {
+            Ok(found) => {
+                if let Some(chunk) = found {
+                    self.metrics.adoptions.inc();
+                    info!(%partition, range = %chunk.range, writer = %chunk.writer, "adopted a chunk that was stored already");
+                }
+                lane.ledger.probed(found);
+            }
+            Err(unreadable) => {
+                error!(%partition, error = %unreadable, "an object is in the way");
+                lane.ledger
+                    .fail(Fault::UnreadableChunk { partition, start: lane.ledger.stored_end() });
+            }
+        }
+        self.pump(partition)
+    }
+
+    /// Closes the open chunk's object and creates it elsewhere, once its dead letters are
+    /// acknowledged.
+    fn store_chunk(&mut self, chunk: Chunk, reason: SealReason) -> Result<(), SinkError> {
+        let partition = chunk.partition;
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        let (object, letters) = lane.close_chunk(&chunk)?;
+        self.budget.set_storing(partition, object.len() as u64);
+        let (store, events, epoch) = (self.store.clone(), self.events.0.clone(), lane.epoch);
+        let task = tokio::spawn(async move {
+            let event = match acknowledged(letters).await {
+                Ok(()) => create(&store, chunk, reason, object, epoch).await,
+                Err(broken) => Event::Broken(broken),
+            };
+            let _ = events.send(event);
+        });
+        lane.storing = Some(task.abort_handle());
+        Ok(())
+    }
+
+    pub(super) fn on_stored(
+        &mut self,
+        epoch: u64,
+        chunk: &Chunk,
+        reason: SealReason,
+        object_bytes: u64,
+        outcome: Result<StoreOutcome, UnreadableObject>,
+    ) -> Result<(), SinkError> {
+        let partition = chunk.partition;
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch == epoch) else {
+            return Ok(());
+        };
+        lane.storing = None;
+        self.budget.release_storing(partition);
+        self.memory_blocked = false;
+        match outcome {
+            Ok(outcome) => {
+                lane.ledger.stored(outcome);
+                match outcome {
+                    StoreOutcome::Exists(winner) if winner != *chunk => {
+                        self.metrics.conflicts.inc();
+                        let (ours, theirs) = (chunk.range, winner.range);
+                        info!(%partition, %ours, %theirs, writer = %winner.writer, "lost the race for a chunk, adopting the winner's");
+                    }
+                    outcome => self.count_stored(chunk, reason, object_bytes, outcome),
+                }
+            }
+            Err(unreadable) => {
+                error!(%partition, error = %unreadable, "an object is in the way");
+                lane.ledger.fail(Fault::UnreadableChunk { partition, start: chunk.range.start });
+            }
+        }
+        self.pump(partition)
+    }
+
+    fn count_stored(
+        &self,
+        chunk: &Chunk,
+        reason: SealReason,
+        object_bytes: u64,
+        outcome: StoreOutcome,
+    ) {
+        if outcome != StoreOutcome::Created {
+            self.metrics.own_retries.inc();
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        self.metrics.chunks(reason).inc();
+        self.metrics.rows_stored.inc_by(chunk.rows);
+        self.metrics.gaps_stored.inc_by(chunk.gaps);
+        self.metrics.chunk_bytes.observe(object_bytes as f64);
+        self.metrics.chunk_rows.observe(chunk.rows as f64);
+        self.metrics
+            .freshness_seconds
+            .observe((now - chunk.last_timestamp.0 as f64 / 1000.0).max(0.0));
+        self.metrics.last_stored.set(now);
+        let Chunk { partition, range, rows, rejected, gaps, .. } = chunk;
+        info!(%partition, %range, rows, rejected, gaps, object_bytes, reason = reason.code(), "chunk stored");
+    }
+
+    pub(super) fn on_commit_done(
+        &mut self,
+        partition: Partition,
+        outcome: Result<(), String>,
+    ) -> Result<(), SinkError> {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        match &outcome {
+            Ok(()) => self.metrics.commits.inc(),
+            Err(error) => {
+                self.metrics.commit_failures.inc();
+                warn!(%partition, error, "commit failed; what is stored stays stored, will repeat");
+            }
+        }
+        lane.ledger.commit_done(outcome.is_ok(), now);
+        self.pump(partition)
+    }
+}
+
+async fn create(
+    store: &crate::store::Store,
+    chunk: Chunk,
+    reason: SealReason,
+    object: Bytes,
+    epoch: u64,
+) -> Event {
+    let object_bytes = object.len() as u64;
+    let outcome = store.create(&chunk, object).await;
+    Event::Stored { epoch, chunk, reason, object_bytes, outcome }
+}
+
+/// Waits until every dead letter of a chunk is acknowledged.
+async fn acknowledged(mut letters: JoinSet<()>) -> Result<(), String> {
+    while let Some(letter) = letters.join_next().await {
+        letter.map_err(|error| format!("a dead letter's task ended early: {error}"))?;
+    }
+    Ok(())
+}

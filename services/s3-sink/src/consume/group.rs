@@ -1,0 +1,303 @@
+//! The consumer group as the loop sees it: a poll for messages, a closed set of events, and the
+//! few calls that move a partition. Nothing here decides anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use chunk_ledger::{Offset, Partition};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::Event;
+use crate::config::KafkaConfig;
+
+/// Longest wait for an answer of the brokers in calls that block.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Seeking only talks to librdkafka's own threads.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What happens in the group.
+#[derive(Debug)]
+pub enum GroupEvent {
+    /// Partitions are ours, once [`Group::assign`] has said where to start.
+    Assigned(Vec<Partition>),
+    /// Partitions move on, once [`Group::unassign`] has let go of them.
+    Revoked {
+        /// Which.
+        partitions: Vec<Partition>,
+        /// They already belong to somebody else: the session had expired.
+        lost: bool,
+    },
+    /// An asynchronous commit ended.
+    CommitDone {
+        /// The partitions in it, and whether each succeeded.
+        partitions: Vec<(Partition, Result<(), String>)>,
+    },
+    /// The periodic report of librdkafka.
+    Report {
+        /// The end of each partition's log, as last seen.
+        log_ends: Vec<(Partition, Offset)>,
+        /// The member has joined and no rebalance is going on.
+        steady: bool,
+    },
+}
+
+/// Where consuming a partition begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume {
+    /// The partition.
+    pub partition: Partition,
+    /// What the group holds.
+    pub committed: Option<Offset>,
+    /// The first offset to fetch: the commit, or the start of the log.
+    pub position: Offset,
+}
+
+/// The first offset that is still in a partition's log, and the end of the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Watermarks {
+    /// The partition.
+    pub partition: Partition,
+    /// First offset in the log.
+    pub low: Offset,
+    /// The next offset to be written.
+    pub high: Offset,
+}
+
+/// One member of the consumer group. Clones share it.
+#[derive(Clone)]
+pub struct Group {
+    consumer: Arc<BaseConsumer<GroupContext>>,
+    topic: Arc<str>,
+}
+
+impl Group {
+    /// A member that is not subscribed yet. Rebalances and commits are told to `events` from
+    /// within [`Group::poll`].
+    pub fn connect(
+        kafka: &KafkaConfig,
+        is_drain: bool,
+        queue_bytes_max: u64,
+        events: Sender<Event>,
+    ) -> KafkaResult<Self> {
+        let config = client_config(kafka, is_drain, queue_bytes_max);
+        let consumer: BaseConsumer<GroupContext> =
+            config.create_with_context(GroupContext { events })?;
+        Ok(Self { consumer: Arc::new(consumer), topic: kafka.topic.as_str().into() })
+    }
+
+    /// Joins the group.
+    pub fn subscribe(&self) -> KafkaResult<()> {
+        self.consumer.subscribe(&[&self.topic])
+    }
+
+    /// The next message, if one comes within `timeout`; serves the group's events meanwhile.
+    pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        self.consumer.poll(timeout)
+    }
+
+    /// The partitions of `topic`; `None` if there is no such topic. Blocks.
+    pub fn partitions_of(&self, topic: &str) -> KafkaResult<Option<Vec<Partition>>> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None if found.partitions().is_empty() => Ok(None),
+            None => Ok(Some(
+                found.partitions().iter().map(|partition| Partition(partition.id())).collect(),
+            )),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Ok(None)
+            }
+            Some(code) => Err(KafkaError::MetadataFetch(code)),
+        }
+    }
+
+    /// Where to begin with `partitions`. Blocks.
+    pub fn resume_points(&self, partitions: &[Partition]) -> KafkaResult<Vec<Resume>> {
+        let asked =
+            self.list(partitions.iter().map(|partition| (*partition, KafkaOffset::Invalid)))?;
+        let committed = self.consumer.committed_offsets(asked, REQUEST_TIMEOUT)?;
+        let resume = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            element.error()?;
+            let partition = Partition(element.partition());
+            Ok(match element.offset() {
+                KafkaOffset::Offset(offset) => {
+                    Resume { partition, committed: Some(Offset(offset)), position: Offset(offset) }
+                }
+                _ => {
+                    Resume { partition, committed: None, position: self.watermarks(partition)?.low }
+                }
+            })
+        };
+        committed.elements().into_iter().map(resume).collect()
+    }
+
+    /// Where a partition's log begins and ends. Blocks.
+    pub fn watermarks(&self, partition: Partition) -> KafkaResult<Watermarks> {
+        let (low, high) =
+            self.consumer.fetch_watermarks(&self.topic, partition.0, REQUEST_TIMEOUT)?;
+        Ok(Watermarks { partition, low: Offset(low), high: Offset(high) })
+    }
+
+    /// Takes partitions over, each from its position on.
+    pub fn assign(&self, positions: &[(Partition, Offset)]) -> KafkaResult<()> {
+        let list = self.list(
+            positions.iter().map(|(partition, offset)| (*partition, KafkaOffset::Offset(offset.0))),
+        )?;
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
+            _ => self.consumer.assign(&list),
+        }
+    }
+
+    /// Lets go of partitions, so that the rebalance can go on.
+    pub fn unassign(&self, partitions: &[Partition]) -> KafkaResult<()> {
+        release(
+            &self.consumer,
+            &self.list(partitions.iter().map(|partition| (*partition, KafkaOffset::Invalid)))?,
+        )
+    }
+
+    /// Stops fetching a partition; messages fetched already are dropped, see [`Group::resume_at`].
+    pub fn pause(&self, partition: Partition) -> KafkaResult<()> {
+        self.consumer.pause(&self.list([(partition, KafkaOffset::Invalid)])?)
+    }
+
+    /// Fetches a partition again, from `offset` on.
+    pub fn resume_at(&self, partition: Partition, offset: Offset) -> KafkaResult<()> {
+        self.seek(partition, offset)?;
+        self.consumer.resume(&self.list([(partition, KafkaOffset::Invalid)])?)
+    }
+
+    /// Fetches a partition from `offset` on.
+    pub fn seek(&self, partition: Partition, offset: Offset) -> KafkaResult<()> {
+        self.consumer.seek(&self.topic, partition.0, KafkaOffset::Offset(offset.0), SEEK_TIMEOUT)
+    }
+
+    /// Starts a commit; a [`GroupEvent::CommitDone`] follows unless this fails.
+    pub fn commit(&self, partition: Partition, offset: Offset) -> KafkaResult<()> {
+        self.consumer
+            .commit(&self.list([(partition, KafkaOffset::Offset(offset.0))])?, CommitMode::Async)
+    }
+
+    /// The fatal error that ended the client, if one did.
+    pub fn fatal_error(&self) -> Option<String> {
+        let (code, text) = self.consumer.client().fatal_error()?;
+        Some(format!("{code}: {text}"))
+    }
+
+    fn list(
+        &self,
+        partitions: impl IntoIterator<Item = (Partition, KafkaOffset)>,
+    ) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in partitions {
+            list.add_partition_offset(&self.topic, partition.0, offset)?;
+        }
+        Ok(list)
+    }
+}
+
+/// Our defaults, what the user wants instead, and what the protocol relies on, in this order.
+fn client_config(kafka: &KafkaConfig, is_drain: bool, queue_bytes_max: u64) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("client.id", "s3-sink")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("check.crcs", "true")
+        // One queue for all partitions: its limit bounds what is fetched ahead.
+        .set("queued.max.messages.kbytes", (queue_bytes_max / 1024).max(1024).to_string())
+        .set("fetch.message.max.bytes", "524288")
+        // At its default of a second a queue that was full stays empty for as long.
+        .set("fetch.queue.backoff.ms", "10")
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set("statistics.interval.ms", "1000")
+        .extend(kafka.properties.iter().cloned());
+    config
+        .set("bootstrap.servers", &kafka.bootstrap_servers)
+        .set("group.id", &kafka.group_id)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", is_drain.to_string());
+    config
+}
+
+fn release(consumer: &BaseConsumer<GroupContext>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+        _ => consumer.unassign(),
+    }
+}
+
+/// Passes callbacks on as events. librdkafka waits with the rebalance until the loop has answered
+/// by assigning or unassigning; nothing is waited for inside the callback.
+struct GroupContext {
+    events: Sender<Event>,
+}
+
+impl GroupContext {
+    /// Whether the loop is still there to take the event.
+    fn tell(&self, event: GroupEvent) -> bool {
+        self.events.send(Event::Group(event)).is_ok()
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn stats(&self, statistics: Statistics) {
+        let log_ends: BTreeMap<_, _> = statistics
+            .topics
+            .values()
+            .flat_map(|topic| &topic.partitions)
+            .filter(|(_, partition)| partition.hi_offset >= 0)
+            .map(|(id, partition)| (Partition(*id), Offset(partition.hi_offset)))
+            .collect();
+        let steady = statistics
+            .cgrp
+            .is_some_and(|group| group.state == "up" && group.join_state == "steady");
+        // With the loop gone nobody wants the report.
+        let _ = self.tell(GroupEvent::Report { log_ends: log_ends.into_iter().collect(), steady });
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let partitions =
+            list.elements().iter().map(|element| Partition(element.partition())).collect();
+        let told = self.tell(match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                GroupEvent::Assigned(partitions)
+            }
+            _ => GroupEvent::Revoked { partitions, lost: consumer.assignment_lost() },
+        });
+        // While the client closes the loop is gone, and closing waits for the answer.
+        if !told && let Err(error) = release(consumer, list) {
+            tracing::debug!(%error, "partitions could not be released while closing");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let outcome = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            let outcome =
+                result.clone().and_then(|()| element.error()).map_err(|error| error.to_string());
+            (Partition(element.partition()), outcome)
+        };
+        let partitions = offsets.elements().iter().map(outcome).collect();
+        let _ = self.tell(GroupEvent::CommitDone { partitions });
+    }
+}

@@ -1,0 +1,152 @@
+//! One partition's lane: its ledger, the encoder of its open chunk, and the dead letters that must
+//! be acknowledged before the chunk is stored. No Kafka, no S3.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk_ledger::{
+    Appended, Chunk, Limits, Mark, Offset, Partition, PartitionLedger, Verdict, WriterId,
+};
+use parquet::file::properties::WriterPropertiesPtr;
+use pipeline_model::message::PersonRef;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::encode::{ChunkEncoder, EncodeError};
+
+/// Memory is taken from the budget in steps of this many bytes, not for each message.
+const RESERVATION_BYTES: u64 = 64 << 10;
+
+/// What all lanes share.
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    /// When chunks are sealed.
+    pub limits: Limits,
+    /// Who we are.
+    pub writer: WriterId,
+    /// The topic.
+    pub topic: Arc<str>,
+    /// How Parquet is written.
+    pub properties: WriterPropertiesPtr,
+}
+
+/// The lane of one partition during one assignment.
+pub struct Lane {
+    config: LaneConfig,
+    /// Tells late answers of an earlier assignment of the partition from ours.
+    pub epoch: u64,
+    /// The protocol's state.
+    pub ledger: PartitionLedger,
+    encoder: ChunkEncoder,
+    dead_letters: JoinSet<()>,
+    reserved_bytes: u64,
+    /// Whether Kafka is told not to fetch the partition.
+    pub paused: bool,
+    /// Takes no more messages: revoked, shutting down, or drained.
+    pub leaving: bool,
+    /// A drain is over for this partition at this offset.
+    pub drain_until: Option<Offset>,
+    /// The start of the log, where Kafka has removed messages that were not consumed.
+    pub log_start: Option<Offset>,
+    /// Whether a fault of the ledger was made known.
+    pub is_fault_reported: bool,
+    /// The task that stores the sealed chunk.
+    pub storing: Option<AbortHandle>,
+}
+
+impl Lane {
+    /// A lane that has just been assigned.
+    pub fn new(
+        config: LaneConfig,
+        epoch: u64,
+        partition: Partition,
+        position: Offset,
+        committed: Option<Offset>,
+    ) -> Self {
+        let ledger =
+            PartitionLedger::new(partition, config.writer, config.limits, position, committed);
+        Self {
+            encoder: ChunkEncoder::new(Arc::clone(&config.properties)),
+            config,
+            epoch,
+            ledger,
+            dead_letters: JoinSet::new(),
+            reserved_bytes: 0,
+            paused: false,
+            leaving: false,
+            drain_until: None,
+            log_start: None,
+            is_fault_reported: false,
+            storing: None,
+        }
+    }
+
+    /// Whether the lane takes messages now.
+    pub fn is_accepting(&self) -> bool {
+        !self.leaving && self.ledger.is_accepting()
+    }
+
+    /// The next offset to fetch.
+    pub fn fetch_position(&self) -> Offset {
+        let position = self.ledger.position();
+        self.log_start.map_or(position, |log_start| log_start.max(position))
+    }
+
+    /// Asks the ledger about a message.
+    pub fn offer(&mut self, mark: Mark, now: Duration) -> Verdict {
+        if self.leaving { Verdict::Hold } else { self.ledger.offer(mark, now) }
+    }
+
+    /// Appends a row that the ledger let in.
+    pub fn append_row(&mut self, person: &PersonRef<'_>, mark: Mark) -> Result<(), EncodeError> {
+        self.encoder.append(person, self.ledger.partition(), mark)?;
+        self.ledger.appended(Appended::Row, self.encoder.object_bytes());
+        Ok(())
+    }
+
+    /// Appends a dead letter that the ledger let in.
+    pub fn append_dead_letter(&mut self, letter: impl Future<Output = ()> + Send + 'static) {
+        self.dead_letters.spawn(letter);
+        self.ledger.appended(Appended::Rejected, self.encoder.object_bytes());
+    }
+
+    /// Dead letters in the open chunk.
+    pub fn dead_letters(&self) -> usize {
+        self.dead_letters.len()
+    }
+
+    /// Bytes to hold for the open chunk before `more` bytes are appended, if what is reserved
+    /// does not cover them.
+    pub fn reservation_for(&self, more: u64) -> Option<u64> {
+        let needed = self.encoder.memory_bytes() + more;
+        (needed > self.reserved_bytes).then(|| needed.next_multiple_of(RESERVATION_BYTES))
+    }
+
+    /// Bytes reserved for the open chunk.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.reserved_bytes
+    }
+
+    /// Notes what [`Lane::reservation_for`] asked for.
+    pub fn reserve(&mut self, bytes: u64) {
+        self.reserved_bytes = bytes;
+    }
+
+    /// Closes the open chunk: the object's bytes, and the dead letters to wait for.
+    pub fn close_chunk(&mut self, chunk: &Chunk) -> Result<(Bytes, JoinSet<()>), EncodeError> {
+        let (encoder, dead_letters) = self.take_open();
+        Ok((encoder.close(&self.config.topic, chunk)?, dead_letters))
+    }
+
+    /// Forgets the open chunk. Dead letters on their way may arrive all the same; they carry the
+    /// coordinates by which a repetition is known.
+    pub fn discard_chunk(&mut self) {
+        drop(self.take_open());
+    }
+
+    fn take_open(&mut self) -> (ChunkEncoder, JoinSet<()>) {
+        self.reserved_bytes = 0;
+        let empty = ChunkEncoder::new(Arc::clone(&self.config.properties));
+        (std::mem::replace(&mut self.encoder, empty), std::mem::take(&mut self.dead_letters))
+    }
+}

@@ -1,0 +1,238 @@
+//! What the loop does with a message, and with an error in its place.
+
+use chunk_ledger::{Fault, Mark, Offset, Partition, SealReason, Timestamp, Verdict};
+use pipeline_model::message::{self, HEADER_SCHEMA_VERSION, PersonRef, SCHEMA_VERSION};
+use rdkafka::Message;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers};
+use tracing::{error, info, warn};
+
+use super::{Event, Sink, SinkError, Watermarks};
+use crate::dead_letter::{NO_TIMESTAMP, Refusal, UNSUPPORTED_VERSION};
+use crate::decode::row_bytes_max;
+
+/// Dead letters of one chunk that are logged one by one; the rest is counted.
+const LETTERS_LOGGED_PER_CHUNK: usize = 10;
+
+impl Sink {
+    /// Takes a message into its lane. Where that is not possible now the partition is paused and
+    /// the message dropped: it is fetched again from the lane's position.
+    pub(super) fn on_message(&mut self, message: &BorrowedMessage<'_>) -> Result<(), SinkError> {
+        let partition = Partition(message.partition());
+        // Without a lane the partition was revoked meanwhile: the message is its new owner's.
+        let Some(lane) = self.lanes.get(&partition) else { return Ok(()) };
+        if lane.paused {
+            return Ok(());
+        }
+        let timestamp = message.timestamp().to_millis().unwrap_or(-1);
+        let mark = Mark { offset: Offset(message.offset()), timestamp: Timestamp(timestamp) };
+        let decoded = decode(message, mark);
+        if decoded.is_err() && !self.dead_letters.has_room() {
+            self.letters_blocked = true;
+            return self.hold(partition);
+        }
+        if !self.reserve(partition, row_bytes_max(message.payload_len()))? {
+            return self.hold(partition);
+        }
+        loop {
+            let now = self.now();
+            let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+            if lane.offer(mark, now) == Verdict::Append {
+                break;
+            }
+            // Sealing at the day's change needs no waiting when the store is free.
+            self.pump(partition)?;
+            if !self.lanes.get(&partition).is_some_and(|lane| lane.is_accepting() && !lane.paused) {
+                return self.hold(partition);
+            }
+        }
+        self.append(partition, mark, message, decoded)
+    }
+
+    fn append(
+        &mut self,
+        partition: Partition,
+        mark: Mark,
+        message: &BorrowedMessage<'_>,
+        decoded: Result<PersonRef<'_>, Refusal>,
+    ) -> Result<(), SinkError> {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        self.metrics.messages.inc();
+        match decoded {
+            Ok(person) => lane.append_row(&person, mark)?,
+            Err(refusal) => {
+                let Refusal { reason, detail } = &refusal;
+                if lane.dead_letters() < LETTERS_LOGGED_PER_CHUNK {
+                    warn!(%partition, offset = %mark.offset, reason, detail, "malformed message becomes a dead letter");
+                }
+                lane.append_dead_letter(self.dead_letters.send(message.detach(), refusal));
+            }
+        }
+        if lane.drain_until.is_some_and(|end| lane.ledger.position() >= end) {
+            return self.leave(partition, SealReason::Shutdown);
+        }
+        if !lane.ledger.is_accepting() {
+            self.pump(partition)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room in the budget for `more` bytes in the partition's open chunk. Where there is
+    /// none the largest open chunk is sealed, and consuming waits until it has left memory.
+    fn reserve(&mut self, partition: Partition, more: u64) -> Result<bool, SinkError> {
+        let reservation = |sink: &Self| {
+            let lane = sink.lanes.get(&partition)?;
+            let bytes = lane.reservation_for(more)?;
+            Some((bytes, bytes - lane.reserved_bytes()))
+        };
+        let Some((mut bytes, mut additional)) = reservation(self) else { return Ok(true) };
+        while !self.budget.admits(additional) {
+            let Some(largest) = self.budget.relief() else {
+                self.memory_blocked = true;
+                return Ok(false);
+            };
+            if let Some(lane) = self.lanes.get_mut(&largest) {
+                lane.ledger.seal(SealReason::Memory);
+            }
+            let before = self.budget.bytes();
+            self.pump(largest)?;
+            if self.budget.bytes() >= before {
+                self.memory_blocked = true;
+                return Ok(false);
+            }
+            // The chunk that was sealed may have been this very one.
+            match reservation(self) {
+                Some(needed) => (bytes, additional) = needed,
+                None => return Ok(true),
+            }
+        }
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.reserve(bytes);
+            self.budget.set_open(partition, bytes);
+        }
+        Ok(true)
+    }
+
+    /// Stops fetching the partition until its lane takes messages again.
+    fn hold(&mut self, partition: Partition) -> Result<(), SinkError> {
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.paused = true;
+            if let Err(error) = self.group.pause(partition) {
+                // Messages that still come are dropped, and fetched again from the position.
+                warn!(%partition, %error, "partition could not be paused");
+            }
+        }
+        self.pump(partition)
+    }
+
+    /// Handles an error that came in place of a message.
+    pub(super) fn on_kafka_error(&mut self, error: &KafkaError) -> Result<(), SinkError> {
+        match error {
+            KafkaError::PartitionEOF(partition) => self.on_end_of_log(Partition(*partition)),
+            KafkaError::MessageConsumptionFatal(_) => {
+                Err(SinkError::Fatal(self.group.fatal_error().unwrap_or_else(|| error.to_string())))
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
+                self.ask_watermarks();
+                Ok(())
+            }
+            error => {
+                warn!(%error, "kafka client reports an error; it goes on trying");
+                Ok(())
+            }
+        }
+    }
+
+    /// A drain ends at the end of the log even when that is no message's offset, as behind the
+    /// markers of transactions.
+    fn on_end_of_log(&mut self, partition: Partition) -> Result<(), SinkError> {
+        let is_end =
+            |lane: &super::Lane| lane.drain_until.is_some() && !lane.paused && lane.is_accepting();
+        match self.lanes.get(&partition) {
+            Some(lane) if is_end(lane) => self.leave(partition, SealReason::Shutdown),
+            _ => Ok(()),
+        }
+    }
+
+    /// A position is outside its log. The client does not say of which partition.
+    fn ask_watermarks(&self) {
+        let (group, events) = (self.group.clone(), self.events());
+        let asked: Vec<_> =
+            self.lanes.iter().map(|(partition, lane)| (*partition, lane.epoch)).collect();
+        tokio::task::spawn_blocking(move || {
+            let watermarks = asked
+                .into_iter()
+                .map(|(partition, epoch)| (epoch, group.watermarks(partition)))
+                .collect();
+            let _ = events.send(Event::Watermarks { watermarks });
+        });
+    }
+
+    pub(super) fn on_watermarks(
+        &mut self,
+        watermarks: Vec<(u64, KafkaResult<Watermarks>)>,
+    ) -> Result<(), SinkError> {
+        let mut is_incomplete = false;
+        for (epoch, answer) in watermarks {
+            match answer {
+                Ok(watermarks) => self.compare_with_log(epoch, watermarks)?,
+                Err(error) => {
+                    warn!(%error, "the ends of a log could not be learnt, will ask again");
+                    is_incomplete = true;
+                }
+            }
+        }
+        if is_incomplete {
+            self.ask_watermarks();
+        }
+        Ok(())
+    }
+
+    fn compare_with_log(&mut self, epoch: u64, watermarks: Watermarks) -> Result<(), SinkError> {
+        let Watermarks { partition, low, high } = watermarks;
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch == epoch) else {
+            return Ok(());
+        };
+        let position = lane.fetch_position();
+        if position > high {
+            lane.ledger.fail(Fault::BeyondLogEnd { partition, position, log_end: high });
+        } else if position < low {
+            let lost = low.0.abs_diff(position.0);
+            error!(
+                %partition, from = %position, to = %low, lost,
+                "kafka removed messages before they were consumed; going on behind them: raise the topic's retention"
+            );
+            self.metrics.offsets_lost.inc_by(lost);
+            lane.log_start = Some(low);
+        } else {
+            info!(%partition, %position, %low, %high, "position is inside the log, fetching again");
+        }
+        self.hold(partition)
+    }
+}
+
+/// Reads a message, or says why it can't become a row.
+fn decode<'a>(message: &'a BorrowedMessage<'_>, mark: Mark) -> Result<PersonRef<'a>, Refusal> {
+    if mark.timestamp.0 < 0 {
+        return Err(Refusal {
+            reason: NO_TIMESTAMP,
+            detail: "the message has no timestamp".to_owned(),
+        });
+    }
+    if let Some(version) = schema_version(message)
+        && version != SCHEMA_VERSION.to_string().as_bytes()
+    {
+        let detail = format!(
+            "the header {HEADER_SCHEMA_VERSION} is {:?}, this build reads {SCHEMA_VERSION}",
+            String::from_utf8_lossy(version)
+        );
+        return Err(Refusal { reason: UNSUPPORTED_VERSION, detail });
+    }
+    message::decode(message.payload().unwrap_or_default())
+        .map_err(|malformed| Refusal { reason: malformed.reason.code(), detail: malformed.detail })
+}
+
+fn schema_version<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+    let headers = message.headers()?;
+    headers.iter().find(|header| header.key == HEADER_SCHEMA_VERSION)?.value
+}

@@ -1,0 +1,358 @@
+//! The consumer group's side of the sink: one loop, one closed enum of events, one ordered lane a
+//! partition.
+//!
+//! The loop runs on a thread of its own. It polls Kafka, decodes and appends, and carries out what
+//! each partition's ledger decides; everything that waits (S3, dead letters, questions to the
+//! brokers) runs elsewhere and comes back as an [`Event`].
+
+mod actions;
+mod group;
+mod lane;
+mod members;
+mod messages;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use chunk_ledger::{Budget, Chunk, Fault, Offset, Partition, SealReason, StoreOutcome};
+use rdkafka::error::{KafkaError, KafkaResult};
+use service_kit::health::Health;
+use service_kit::shutdown::Shutdown;
+use tracing::{info, warn};
+
+pub use group::{Group, GroupEvent, Resume, Watermarks};
+pub use lane::{Lane, LaneConfig};
+
+use crate::config::KafkaConfig;
+use crate::dead_letter::DeadLetters;
+use crate::encode::EncodeError;
+use crate::metrics::SinkMetrics;
+use crate::store::{Found, Store, UnreadableObject};
+
+/// Messages taken in one turn before events and deadlines are looked at.
+const MESSAGES_PER_TURN: usize = 1000;
+/// Longest wait for a message while answers from elsewhere are outstanding.
+const POLL_BUSY: Duration = Duration::from_millis(5);
+/// Longest wait for a message otherwise; bounds how late an age limit is noticed.
+const POLL_IDLE: Duration = Duration::from_millis(50);
+
+/// Everything that can happen to the loop besides a message.
+#[derive(Debug)]
+pub enum Event {
+    /// The consumer group.
+    Group(GroupEvent),
+    /// Where to begin with the partitions of an assignment.
+    Resolved {
+        /// The assignment asked for.
+        epoch: u64,
+        /// The answer of the brokers.
+        points: KafkaResult<Vec<Resume>>,
+    },
+    /// The ends of logs, asked because a position was out of range.
+    Watermarks {
+        /// For each partition asked for.
+        watermarks: Vec<(u64, KafkaResult<Watermarks>)>,
+    },
+    /// What lies at the key of the next chunk.
+    Probed {
+        /// The partition.
+        partition: Partition,
+        /// Its assignment.
+        epoch: u64,
+        /// The answer of the store.
+        found: Found,
+    },
+    /// A chunk's PUT was decided.
+    Stored {
+        /// Its assignment.
+        epoch: u64,
+        /// The chunk.
+        chunk: Chunk,
+        /// Why it was sealed.
+        reason: SealReason,
+        /// Size of the object.
+        object_bytes: u64,
+        /// The decision of the store.
+        outcome: Result<StoreOutcome, UnreadableObject>,
+    },
+    /// A task ended in a way that must not happen.
+    Broken(String),
+}
+
+/// When the loop ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Never.
+    Run,
+    /// When every assigned partition is stored up to these ends of the log.
+    Drain(BTreeMap<Partition, Offset>),
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The drain is complete.
+    Drained,
+    /// Asked to stop; everything taken from Kafka was stored and committed.
+    Stopped,
+    /// Asked to stop, and the time for it ran out; what was not stored is read again by the next
+    /// owner.
+    TimedOut,
+}
+
+/// Why the loop can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The Kafka client refused a call that has to work.
+    #[error("the Kafka client failed: {0}")]
+    Kafka(#[from] KafkaError),
+    /// The Kafka client gave up for good.
+    #[error("the Kafka client ended with a fatal error: {0}")]
+    Fatal(String),
+    /// Rows could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A partition stopped, so that the drain can't complete.
+    #[error(transparent)]
+    Fault(Fault),
+    /// A task broke.
+    #[error("internal failure: {0}")]
+    Broken(String),
+}
+
+/// What the loop works with.
+pub struct SinkParts {
+    /// Where messages come from.
+    pub kafka: KafkaConfig,
+    /// Whether the ends of logs matter.
+    pub is_drain: bool,
+    /// Size of librdkafka's queue of messages that wait to be consumed, in bytes of payload; the
+    /// memory behind it is up to three times that.
+    pub queue_bytes_max: u64,
+    /// The topic, the writer, and how chunks are made.
+    pub lanes: LaneConfig,
+    /// The budget of all chunks, in bytes.
+    pub chunk_memory_bytes_max: u64,
+    /// Longest time for storing what is open at a revocation or at the end.
+    pub drain_timeout: Duration,
+    /// Where objects go.
+    pub store: Store,
+    /// Where malformed messages go.
+    pub dead_letters: DeadLetters,
+    /// What is counted.
+    pub metrics: SinkMetrics,
+    /// Heartbeat and readiness.
+    pub health: Health,
+}
+
+/// The loop.
+pub struct Sink {
+    group: Group,
+    mode: Mode,
+    lanes: BTreeMap<Partition, Lane>,
+    lane_config: LaneConfig,
+    budget: Budget,
+    store: Store,
+    dead_letters: DeadLetters,
+    metrics: SinkMetrics,
+    health: Health,
+    drain_timeout: Duration,
+    events: (Sender<Event>, Receiver<Event>),
+    started: Instant,
+    epoch: u64,
+    assigning: Option<members::Assigning>,
+    revoking: Vec<members::Revoking>,
+    /// When the loop ends at the latest, once it is asked to.
+    stop_at: Option<Duration>,
+    /// An assignment was taken over, even if of no partition.
+    has_joined: bool,
+    /// Nothing is fetched until chunks leave memory.
+    memory_blocked: bool,
+    /// Nothing is fetched until dead letters are acknowledged.
+    letters_blocked: bool,
+}
+
+impl Sink {
+    /// Connects; joins the group only in [`Sink::run`].
+    pub fn connect(parts: SinkParts) -> KafkaResult<Self> {
+        let events = channel();
+        let group =
+            Group::connect(&parts.kafka, parts.is_drain, parts.queue_bytes_max, events.0.clone())?;
+        parts.metrics.held_bytes_max.set(parts.chunk_memory_bytes_max.cast_signed());
+        parts.health.not_ready(members::READINESS, "has not joined the consumer group yet");
+        Ok(Self {
+            group,
+            mode: Mode::Run,
+            lanes: BTreeMap::new(),
+            lane_config: parts.lanes,
+            budget: Budget::new(parts.chunk_memory_bytes_max),
+            store: parts.store,
+            dead_letters: parts.dead_letters,
+            metrics: parts.metrics,
+            health: parts.health,
+            drain_timeout: parts.drain_timeout,
+            events,
+            started: Instant::now(),
+            epoch: 0,
+            assigning: None,
+            revoking: Vec::new(),
+            stop_at: None,
+            has_joined: false,
+            memory_blocked: false,
+            letters_blocked: false,
+        })
+    }
+
+    /// The group, for questions to the brokers before the loop runs.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Runs until it is asked to stop or, when draining, until everything is stored. Blocks; must
+    /// be called within a tokio runtime's context, which carries the requests to the store.
+    pub fn run(mut self, mode: Mode, shutdown: &Shutdown) -> Result<Ending, SinkError> {
+        self.mode = mode;
+        self.group.subscribe()?;
+        let ending = loop {
+            self.health.beat();
+            if shutdown.requested() && self.stop_at.is_none() {
+                self.stop()?;
+            }
+            self.take_messages()?;
+            while let Ok(event) = self.events.1.try_recv() {
+                self.on_event(event)?;
+            }
+            self.tick()?;
+            if let Some(ending) = self.ending() {
+                break ending;
+            }
+        };
+        info!(?ending, "leaving the consumer group");
+        close(self.group, self.events.1);
+        Ok(ending)
+    }
+
+    fn take_messages(&mut self) -> Result<(), SinkError> {
+        let group = self.group.clone();
+        let mut next = group.poll(self.poll_timeout());
+        for _ in 0..MESSAGES_PER_TURN {
+            match next {
+                Some(Ok(message)) => self.on_message(&message)?,
+                Some(Err(error)) => self.on_kafka_error(&error)?,
+                None => break,
+            }
+            next = group.poll(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn poll_timeout(&self) -> Duration {
+        let is_busy = self.assigning.is_some()
+            || self.stop_at.is_some()
+            || !self.revoking.is_empty()
+            || self.lanes.values().any(|lane| lane.paused || lane.ledger.storing().is_some());
+        if is_busy { POLL_BUSY } else { POLL_IDLE }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), SinkError> {
+        match event {
+            Event::Group(GroupEvent::Assigned(partitions)) => self.on_assigned(partitions),
+            Event::Group(GroupEvent::Revoked { partitions, lost }) => {
+                self.on_revoked(partitions, lost)
+            }
+            Event::Group(GroupEvent::CommitDone { partitions }) => {
+                for (partition, outcome) in partitions {
+                    self.on_commit_done(partition, outcome)?;
+                }
+                Ok(())
+            }
+            Event::Group(GroupEvent::Report { log_ends, steady }) => {
+                self.on_report(&log_ends, steady);
+                Ok(())
+            }
+            Event::Resolved { epoch, points } => self.on_resolved(epoch, points),
+            Event::Watermarks { watermarks } => self.on_watermarks(watermarks),
+            Event::Probed { partition, epoch, found } => self.on_probed(partition, epoch, found),
+            Event::Stored { epoch, chunk, reason, object_bytes, outcome } => {
+                self.on_stored(epoch, &chunk, reason, object_bytes, outcome)
+            }
+            Event::Broken(what) => Err(SinkError::Broken(what)),
+        }
+    }
+
+    /// What time alone brings about.
+    fn tick(&mut self) -> Result<(), SinkError> {
+        if self.letters_blocked && self.dead_letters.has_room() {
+            self.letters_blocked = false;
+        }
+        let partitions: Vec<_> = self.lanes.keys().copied().collect();
+        for partition in partitions {
+            self.pump(partition)?;
+        }
+        self.finish_revocations()?;
+        self.retry_assignment();
+        self.metrics.held_bytes.set(self.budget.bytes().cast_signed());
+        self.metrics.memory_blocked.set(i64::from(self.memory_blocked));
+        Ok(())
+    }
+
+    /// Starts to leave: nothing more is taken, what is open is stored.
+    fn stop(&mut self) -> Result<(), SinkError> {
+        info!(timeout_seconds = self.drain_timeout.as_secs_f64(), "stopping: storing what is open");
+        self.health.shutting_down();
+        self.stop_at = Some(self.now() + self.drain_timeout);
+        let partitions: Vec<_> = self.lanes.keys().copied().collect();
+        for partition in partitions {
+            self.leave(partition, SealReason::Shutdown)?;
+        }
+        Ok(())
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        let is_settled = self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_settled());
+        let is_moving = self.assigning.is_some() || !self.revoking.is_empty();
+        if let Some(stop_at) = self.stop_at {
+            if is_settled {
+                return Some(Ending::Stopped);
+            }
+            if self.now() >= stop_at {
+                warn!(
+                    "the time to store what is open ran out; the next owner of the partitions reads it again"
+                );
+                return Some(Ending::TimedOut);
+            }
+            return None;
+        }
+        let is_drained = self.mode != Mode::Run && self.has_joined && is_settled && !is_moving;
+        is_drained.then_some(Ending::Drained)
+    }
+
+    /// Time since the loop was made, the clock of every ledger.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn events(&self) -> Sender<Event> {
+        self.events.0.clone()
+    }
+}
+
+/// Leaves the group, so that its partitions move on at once and not when the session expires.
+/// Closing waits for the brokers; with none there it is left behind after a while.
+fn close(group: Group, events: Receiver<Event>) {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    // Without a receiver the client's callbacks answer by themselves.
+    drop(events);
+    let (closed, wait) = channel();
+    let thread = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
+        drop(group);
+        let _ = closed.send(());
+    });
+    match thread {
+        Ok(_) if wait.recv_timeout(TIMEOUT).is_ok() => {}
+        _ => warn!(
+            "the consumer group could not be left in time; its partitions move when the session expires"
+        ),
+    }
+}

@@ -1,0 +1,108 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use arrow::array::AsArray;
+use chunk_ledger::{Offset, OffsetRange, Timestamp, WriterId, from_metadata};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaData;
+
+use super::*;
+
+fn person(name: &str) -> PersonRef<'_> {
+    PersonRef {
+        name: name.into(),
+        gender: "female".into(),
+        address: "1, Rue".into(),
+        city: "Lyon".into(),
+        nation: "France".into(),
+        zip: u128::MAX,
+        latitude: 45.75,
+        longitude: -4.85,
+        email: "z@example.com".into(),
+    }
+}
+
+fn mark(offset: i64) -> Mark {
+    Mark { offset: Offset(offset), timestamp: Timestamp(1_793_577_600_000 + offset) }
+}
+
+fn chunk(rows: u64) -> Chunk {
+    Chunk {
+        partition: Partition(3),
+        range: OffsetRange { start: Offset(0), end: Offset(rows as i64) },
+        first: mark(0),
+        last_timestamp: mark(rows as i64).timestamp,
+        rows,
+        rejected: 0,
+        gaps: 0,
+        writer: WriterId(7),
+    }
+}
+
+/// An object of `rows` rows, whose names hold `name_bytes` bytes each.
+fn object(rows: u64, name_bytes: usize) -> (Bytes, u64) {
+    let mut encoder = ChunkEncoder::new(writer_properties().into());
+    for offset in 0..rows as i64 {
+        let name = format!("{offset:0name_bytes$}");
+        encoder.append(&person(&name), Partition(3), mark(offset)).unwrap();
+    }
+    let estimate = encoder.object_bytes();
+    (encoder.close("t", &chunk(rows)).unwrap(), estimate)
+}
+
+fn metadata(object: &Bytes) -> ParquetMetaData {
+    ParquetRecordBatchReaderBuilder::try_new(object.clone()).unwrap().metadata().as_ref().clone()
+}
+
+#[test]
+fn rows_come_back_as_they_went_in() {
+    let (object, _) = object(1000, 8);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(object)
+        .unwrap()
+        .with_batch_size(1000)
+        .build()
+        .unwrap();
+    let batches: Vec<_> = reader.map(Result::unwrap).collect();
+    assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1000);
+    let zip = batches[0].column(5).as_string::<i32>();
+    assert!(zip.iter().all(|zip| zip == Some("340282366920938463463374607431768211455")));
+    let offsets = batches[0].column(10).as_primitive::<arrow::datatypes::Int64Type>();
+    assert!(offsets.values().iter().copied().eq(0..1000));
+}
+
+#[test]
+fn the_object_carries_field_ids_statistics_zstd_and_its_chunk() {
+    let (object, _) = object(10, 8);
+    let metadata = metadata(&object);
+    let schema = metadata.file_metadata().schema_descr();
+    for index in 0..12 {
+        assert_eq!(schema.column(index).self_type().get_basic_info().id(), index as i32 + 1);
+        let column = metadata.row_group(0).column(index);
+        assert!(matches!(column.compression(), Compression::ZSTD(_)), "{}", column.column_path());
+        assert!(column.statistics().is_some(), "{}", column.column_path());
+    }
+    let pairs = metadata.file_metadata().key_value_metadata().unwrap();
+    let get = |name: &str| {
+        let key = format!("{FOOTER_PREFIX}{name}");
+        pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+    };
+    assert_eq!(from_metadata("t", get), Ok(chunk(10)));
+}
+
+#[test]
+fn a_chunk_of_dead_letters_alone_is_valid_parquet_without_rows() {
+    let (object, _) = object(0, 8);
+    let metadata = metadata(&object);
+    assert_eq!(metadata.file_metadata().num_rows(), 0);
+    assert_eq!(metadata.file_metadata().schema_descr().num_columns(), 12);
+}
+
+#[test]
+fn row_groups_leave_the_columns_as_they_fill() {
+    let rows = 3 * ROW_GROUP_BYTES / 1000;
+    let (object, estimate) = object(rows, 900);
+    let metadata = metadata(&object);
+    assert!(metadata.num_row_groups() >= 3, "{}", metadata.num_row_groups());
+    assert_eq!(metadata.file_metadata().num_rows(), rows as i64);
+    let error = object.len() as f64 / estimate as f64;
+    assert!((0.5..2.0).contains(&error), "estimated {estimate}, got {}", object.len());
+}

@@ -1,0 +1,235 @@
+//! What the sink counts. Names are an interface: dashboards and alerts rely on them.
+
+use chunk_ledger::SealReason;
+use pipeline_model::message::MalformedReason;
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
+use service_kit::metrics::{Metrics, MetricsError};
+
+/// Bytes, from 1 KiB to 1 GiB.
+const BYTES_BUCKETS: [f64; 11] = [
+    1024.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+];
+const ROWS_BUCKETS: [f64; 8] =
+    [1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0];
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// A request to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Create an object.
+    Put,
+    /// Ask for an object's metadata.
+    Head,
+}
+
+impl Operation {
+    /// The label's value.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Head => "head",
+        }
+    }
+}
+
+/// The store's share.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    /// From the first try to the store's decision.
+    pub create_seconds: Histogram,
+    errors: IntCounterVec,
+}
+
+impl StoreMetrics {
+    /// Requests that failed and were repeated.
+    pub fn errors(&self, operation: Operation) -> IntCounter {
+        self.errors.with_label_values(&[operation.code()])
+    }
+}
+
+/// Everything the sink counts beside the store's share.
+#[derive(Debug, Clone)]
+pub struct SinkMetrics {
+    /// Messages taken from Kafka into a chunk.
+    pub messages: IntCounter,
+    /// Rows in stored chunks.
+    pub rows_stored: IntCounter,
+    /// Offsets without a message inside stored chunks.
+    pub gaps_stored: IntCounter,
+    /// Offsets that Kafka removed before they were consumed.
+    pub offsets_lost: IntCounter,
+    /// Chunks adopted because another writer stored them, found before storing.
+    pub adoptions: IntCounter,
+    /// Chunks adopted because another writer was faster with the same start.
+    pub conflicts: IntCounter,
+    /// Creations that turned out to be our own, whose answer was lost.
+    pub own_retries: IntCounter,
+    /// Size of stored objects.
+    pub chunk_bytes: Histogram,
+    /// Rows of stored objects.
+    pub chunk_rows: Histogram,
+    /// From Kafka's stamp of a chunk's last message to the stored object.
+    pub freshness_seconds: Histogram,
+    /// Commits that the group accepted.
+    pub commits: IntCounter,
+    /// Commits that failed; they are repeated.
+    pub commit_failures: IntCounter,
+    /// Partitions that this member consumes.
+    pub partitions_assigned: IntGauge,
+    /// Partitions that stopped with an error that somebody must look at.
+    pub partitions_stopped: IntGauge,
+    /// Bytes held by open and storing chunks.
+    pub held_bytes: IntGauge,
+    /// The budget of the former.
+    pub held_bytes_max: IntGauge,
+    /// 1 while consuming waits for memory.
+    pub memory_blocked: IntGauge,
+    /// When a chunk was last stored, seconds since the epoch.
+    pub last_stored: Gauge,
+    /// Messages in Kafka that are not stored yet, for each assigned partition.
+    pub lag: GaugeVec,
+    chunks: IntCounterVec,
+    dead_letters: IntCounterVec,
+    rebalances: IntCounterVec,
+}
+
+impl SinkMetrics {
+    /// Chunks stored, by why they were sealed.
+    pub fn chunks(&self, reason: SealReason) -> IntCounter {
+        self.chunks.with_label_values(&[reason.code()])
+    }
+
+    /// Dead letters acknowledged, by reason.
+    pub fn dead_letters(&self, reason: &str) -> IntCounter {
+        self.dead_letters.with_label_values(&[reason])
+    }
+
+    /// Rebalances by kind: `assigned`, `revoked` or `lost`.
+    pub fn rebalances(&self, kind: &str) -> IntCounter {
+        self.rebalances.with_label_values(&[kind])
+    }
+}
+
+/// Registers everything, labelled counters at zero.
+pub fn register(metrics: &Metrics) -> Result<(SinkMetrics, StoreMetrics), MetricsError> {
+    let seal_reasons = SealReason::ALL.map(SealReason::code);
+    let malformed_reasons = malformed_codes();
+    let store = StoreMetrics {
+        create_seconds: metrics.histogram(
+            "s3_sink_store_create_seconds",
+            "Time from the first try to create an object to the store's decision.",
+            &SECONDS_BUCKETS,
+        )?,
+        errors: metrics.counter_vec(
+            "s3_sink_store_errors_total",
+            "Requests to the store that failed and were repeated.",
+            "operation",
+            &[Operation::Put.code(), Operation::Head.code()],
+        )?,
+    };
+    let counter = |name: &str, help: &str| metrics.counter(name, help);
+    let gauge = |name: &str, help: &str| metrics.int_gauge(name, help);
+    let sink = SinkMetrics {
+        messages: counter("s3_sink_messages_total", "Messages taken from Kafka into a chunk.")?,
+        rows_stored: counter("s3_sink_rows_stored_total", "Rows in stored chunks.")?,
+        gaps_stored: counter(
+            "s3_sink_gaps_stored_total",
+            "Offsets without a message inside stored chunks.",
+        )?,
+        offsets_lost: counter(
+            "s3_sink_offsets_lost_total",
+            "Offsets that Kafka removed by retention before they were consumed.",
+        )?,
+        adoptions: counter(
+            "s3_sink_adoptions_total",
+            "Chunks of another writer found before storing.",
+        )?,
+        conflicts: counter(
+            "s3_sink_conflicts_total",
+            "Chunks lost to another writer that was faster.",
+        )?,
+        own_retries: counter(
+            "s3_sink_own_retries_total",
+            "Creations refused because of our own earlier try, whose answer was lost.",
+        )?,
+        chunk_bytes: metrics.histogram(
+            "s3_sink_chunk_bytes",
+            "Size of stored objects.",
+            &BYTES_BUCKETS,
+        )?,
+        chunk_rows: metrics.histogram(
+            "s3_sink_chunk_rows",
+            "Rows of stored objects.",
+            &ROWS_BUCKETS,
+        )?,
+        freshness_seconds: metrics.histogram(
+            "s3_sink_freshness_seconds",
+            "Time from Kafka's stamp of a chunk's last message to the stored object.",
+            &SECONDS_BUCKETS,
+        )?,
+        commits: counter("s3_sink_commits_total", "Commits that the consumer group accepted.")?,
+        commit_failures: counter(
+            "s3_sink_commit_failures_total",
+            "Commits that failed; they are repeated.",
+        )?,
+        partitions_assigned: gauge(
+            "s3_sink_partitions_assigned",
+            "Partitions that this member consumes.",
+        )?,
+        partitions_stopped: gauge(
+            "s3_sink_partitions_stopped",
+            "Partitions that stopped with an error that somebody must look at.",
+        )?,
+        held_bytes: gauge("s3_sink_held_bytes", "Bytes held by open and storing chunks.")?,
+        held_bytes_max: gauge("s3_sink_held_bytes_max", "The budget of s3_sink_held_bytes.")?,
+        memory_blocked: gauge("s3_sink_memory_blocked", "1 while consuming waits for memory.")?,
+        last_stored: metrics.gauge(
+            "s3_sink_last_stored_timestamp_seconds",
+            "When a chunk was last stored, seconds since the epoch.",
+        )?,
+        lag: metrics.gauge_vec(
+            "s3_sink_lag_messages",
+            "Offsets in Kafka that are not stored yet, for each assigned partition.",
+            &["partition"],
+        )?,
+        chunks: metrics.counter_vec(
+            "s3_sink_chunks_total",
+            "Chunks stored, by why they were sealed.",
+            "reason",
+            &seal_reasons,
+        )?,
+        dead_letters: metrics.counter_vec(
+            "s3_sink_dead_letters_total",
+            "Dead letters acknowledged, by reason.",
+            "reason",
+            &malformed_reasons,
+        )?,
+        rebalances: metrics.counter_vec(
+            "s3_sink_rebalances_total",
+            "Rebalances of the consumer group, by kind.",
+            "kind",
+            &["assigned", "revoked", "lost"],
+        )?,
+    };
+    Ok((sink, store))
+}
+
+/// The reasons of dead letters: those of the payload, and what only the headers can tell.
+fn malformed_codes() -> Vec<&'static str> {
+    let codes = MalformedReason::ALL.map(MalformedReason::code);
+    codes
+        .into_iter()
+        .chain([crate::dead_letter::UNSUPPORTED_VERSION, crate::dead_letter::NO_TIMESTAMP])
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! Objects on S3, created conditionally. The only place that names the S3 SDK.
+
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use chunk_ledger::{
+    Chunk, Layout, MetadataError, ObjectName, StoreOutcome, WriterId, from_metadata, to_metadata,
+};
+
+use crate::metrics::{Operation, StoreMetrics};
+
+mod probe;
+mod retry;
+
+pub use probe::ProbeError;
+pub use retry::StoreHealth;
+
+/// Longest silence of one request before it is given up and repeated.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The chunks of one topic in one bucket.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    bucket: String,
+    layout: Layout,
+    metrics: StoreMetrics,
+    health: StoreHealth,
+}
+
+/// Which store, and where in it.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The bucket; it must exist.
+    pub bucket: String,
+    /// Keys of the topic's chunks.
+    pub layout: Layout,
+    /// Address objects as `endpoint/bucket/key`, as stores other than AWS want it.
+    pub force_path_style: bool,
+}
+
+/// Why one request to the store failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {key} failed: {detail}")]
+pub struct RequestError {
+    operation: &'static str,
+    key: String,
+    /// S3's error code, where the store sent one.
+    code: Option<String>,
+    /// HTTP status, where there was an answer.
+    status: Option<u16>,
+    detail: String,
+}
+
+/// An answer about an object that exists.
+#[derive(Debug, thiserror::Error)]
+#[error("the object {key} can't be read as a chunk: {source}")]
+pub struct UnreadableObject {
+    key: String,
+    source: MetadataError,
+}
+
+/// What lies at a chunk's key.
+pub type Found = Result<Option<Chunk>, UnreadableObject>;
+
+impl Store {
+    /// A client with the settings that the AWS SDK reads from its usual places (`AWS_*`
+    /// variables, profiles, instance roles). Makes no request.
+    pub async fn connect(config: StoreConfig, metrics: StoreMetrics, health: StoreHealth) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let shared = aws_config::defaults(BehaviorVersion::latest())
+            // Repetition is ours: it must tell a lost answer from a lost race, and count.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        let service = aws_sdk_s3::config::Builder::from(&shared)
+            .force_path_style(config.force_path_style)
+            .build();
+        let StoreConfig { bucket, layout, .. } = config;
+        Self { client: Client::from_conf(service), bucket, layout, metrics, health }
+    }
+
+    /// Creates the object of a chunk, on condition that there is none at its key. Repeats until
+    /// the store has decided, however long that takes: the caller bounds it by dropping the
+    /// future, and nothing is lost then.
+    pub async fn create(
+        &self,
+        chunk: &Chunk,
+        object: Bytes,
+    ) -> Result<StoreOutcome, UnreadableObject> {
+        let key = self.layout.key(chunk.partition, chunk.day(), chunk.range.start);
+        let _timer = self.metrics.create_seconds.start_timer();
+        let mut attempts = self.attempts(Operation::Put);
+        loop {
+            match self
+                .put_if_absent(&key, object.clone(), to_metadata(self.layout.topic(), chunk))
+                .await
+            {
+                Ok(Put::Created) => {
+                    attempts.succeeded();
+                    return Ok(StoreOutcome::Created);
+                }
+                Ok(Put::Exists) => {
+                    if let Some(found) = self.find_at(&key).await? {
+                        attempts.succeeded();
+                        return Ok(StoreOutcome::Exists(found));
+                    }
+                    // Refused, yet gone when asked: somebody deletes objects. Ask again.
+                    attempts.pause(&"the store refused the object as existing, but has none").await;
+                }
+                Err(error) => attempts.pause(&error).await,
+            }
+        }
+    }
+
+    /// The chunk at a key, if there is one. Repeats until the store answers.
+    pub async fn find(&self, name: ObjectName) -> Found {
+        self.find_at(&self.layout.key(name.partition, name.day, name.start)).await
+    }
+
+    async fn find_at(&self, key: &str) -> Found {
+        let mut attempts = self.attempts(Operation::Head);
+        loop {
+            let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+            match answer {
+                Ok(object) => {
+                    attempts.succeeded();
+                    let metadata = object.metadata.unwrap_or_default();
+                    let chunk = from_metadata(self.layout.topic(), |name| {
+                        metadata.get(name).map(String::as_str)
+                    })
+                    .map_err(|source| UnreadableObject { key: key.to_owned(), source })?;
+                    return Ok(Some(chunk));
+                }
+                Err(error)
+                    if error.as_service_error().is_some_and(|error| error.is_not_found()) =>
+                {
+                    attempts.succeeded();
+                    return Ok(None);
+                }
+                Err(error) => attempts.pause(&request_error("HEAD", key, &error)).await,
+            }
+        }
+    }
+
+    async fn put_if_absent(
+        &self,
+        key: &str,
+        body: Bytes,
+        metadata: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Put, RequestError> {
+        let mut request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .if_none_match("*")
+            .content_type("application/vnd.apache.parquet")
+            .body(ByteStream::from(body));
+        for (name, value) in metadata {
+            request = request.metadata(name, value);
+        }
+        match request.send().await {
+            Ok(_) => Ok(Put::Created),
+            Err(error) => match request_error("PUT", key, &error) {
+                RequestError { status: Some(412), .. } => Ok(Put::Exists),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn attempts(&self, operation: Operation) -> retry::Attempts<'_> {
+        retry::Attempts::new(operation, &self.metrics, &self.health)
+    }
+
+    /// The key of the start-up probe of `writer`.
+    fn probe_key(&self, writer: WriterId) -> String {
+        self.layout.probe_key(writer)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    Created,
+    Exists,
+}
+
+fn request_error<E>(operation: &'static str, key: &str, error: &SdkError<E>) -> RequestError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    RequestError {
+        operation,
+        key: key.to_owned(),
+        code: error.code().map(str::to_owned),
+        status: error.raw_response().map(|response| response.status().as_u16()),
+        detail: match (error.code(), error.message()) {
+            (Some(code), message) => format!("{code}: {}", message.unwrap_or("no message")),
+            // No answer, or one without S3's error document: the chain of causes says more.
+            (None, _) => DisplayErrorContext(error).to_string(),
+        },
+    }
+}

@@ -1,0 +1,112 @@
+//! The start-up probe: exactly once rests on the store refusing to create an object twice, so the
+//! sink tries that before it trusts it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk_ledger::WriterId;
+use futures::future::join_all;
+use tracing::{info, warn};
+
+use super::{Put, RequestError, Store};
+
+/// Writers that race for the probe object. Stores that check the condition and create the object
+/// in two steps let several win.
+const RACERS: usize = 8;
+/// Answers that are neither "created" nor "exists" before the probe gives up.
+const FAILURES_MAX: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The store created an object that existed.
+    #[error(
+        "the store does not honour `If-None-Match: *`: {winners} of {tries} creations of the same object {key} \
+         succeeded, where at most one may; exactly-once delivery is impossible on this store. Use one with atomic \
+         conditional writes, such as AWS S3 or VersityGW 1.8 and later"
+    )]
+    Unconditional {
+        /// Creations that the store reported as successful.
+        winners: usize,
+        /// Creations tried.
+        tries: usize,
+        /// The probe's key.
+        key: String,
+    },
+    /// There is no such bucket.
+    #[error("the bucket {bucket:?} does not exist: create it, or correct S3_BUCKET")]
+    NoBucket {
+        /// Its name.
+        bucket: String,
+    },
+    /// The credentials are wrong or lack a right.
+    #[error(
+        "the store refuses access to bucket {bucket:?}: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they \
+         allow s3:PutObject, s3:GetObject, s3:ListBucket and s3:DeleteObject: {source}"
+    )]
+    Denied {
+        /// The bucket.
+        bucket: String,
+        /// What the store said.
+        source: RequestError,
+    },
+    /// The store did not answer as a store.
+    #[error("the store does not work: {0}; check AWS_ENDPOINT_URL_S3 and AWS_REGION")]
+    Failed(#[from] RequestError),
+}
+
+impl Store {
+    /// Creates the same object several times, in a race and one after another, and fails if the
+    /// store let more than one through. The objects are deleted again.
+    pub async fn probe(&self, writer: WriterId) -> Result<(), ProbeError> {
+        let key = self.probe_key(writer);
+        // One at first, so that a missing bucket or a wrong password is said once and not in eight voices.
+        let first = self.probe_put(&key).await?;
+        let race_key = format!("{key}-race");
+        let race = join_all((0..RACERS).map(|_| self.probe_put(&race_key))).await;
+        let race = race.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let again = [self.probe_put(&key).await?, self.probe_put(&race_key).await?];
+        for key in [&key, &race_key] {
+            if let Err(error) =
+                self.client.delete_object().bucket(&self.bucket).key(key).send().await
+            {
+                let error = super::request_error("DELETE", key, &error);
+                warn!(%error, "the start-up probe's object could not be deleted; it does no harm");
+            }
+        }
+        for (tries, key) in
+            [(vec![first, again[0]], key), ([race, vec![again[1]]].concat(), race_key)]
+        {
+            // None is no proof of anything: the answer of the one that won may have been lost.
+            let winners = tries.iter().filter(|put| **put == Put::Created).count();
+            if winners > 1 {
+                return Err(ProbeError::Unconditional { winners, tries: tries.len(), key });
+            }
+        }
+        info!(bucket = self.bucket, racers = RACERS, "the store honours conditional writes");
+        Ok(())
+    }
+
+    async fn probe_put(&self, key: &str) -> Result<Put, ProbeError> {
+        let mut failures = 0;
+        loop {
+            let error = match self.put_if_absent(key, Bytes::from_static(b"probe"), []).await {
+                Ok(put) => return Ok(put),
+                Err(error) => error,
+            };
+            let bucket = self.bucket.clone();
+            match (error.code.as_deref(), error.status) {
+                (Some("NoSuchBucket"), _) => return Err(ProbeError::NoBucket { bucket }),
+                (_, Some(401 | 403)) => return Err(ProbeError::Denied { bucket, source: error }),
+                _ => {}
+            }
+            failures += 1;
+            if failures >= FAILURES_MAX {
+                return Err(error.into());
+            }
+            warn!(%error, failures, "the start-up probe failed, will repeat");
+            tokio::time::sleep(PAUSE * failures).await;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One object, read: are its rows those that its metadata claim?
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Fields, Int32Type, Int64Type};
+use bytes::Bytes;
+use chunk_ledger::{Chunk, FOOTER_PREFIX, Offset, from_metadata, to_metadata};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use pipeline_model::schema::{KAFKA_OFFSET, KAFKA_PARTITION, schema};
+
+use super::finding::{Check, Finding};
+
+/// Rows decoded at a time, two integers each.
+const BATCH_ROWS: usize = 16 << 10;
+
+/// Everything that is wrong with `object`, which lies at `key` and is to hold `chunk` of `topic`.
+/// `letters` are the offsets of the chunk that have a dead letter.
+pub(super) fn verify(
+    topic: &str,
+    key: &str,
+    object: Bytes,
+    chunk: &Chunk,
+    letters: &BTreeSet<Offset>,
+) -> Vec<Finding> {
+    let reader = match ParquetRecordBatchReaderBuilder::try_new(object) {
+        Ok(reader) => reader,
+        Err(error) => return vec![unreadable(key, chunk, &error)],
+    };
+    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    let problems = [
+        footer_problem(topic, pairs.map_or(&[], Vec::as_slice), chunk),
+        schema_problem(reader.schema().fields()),
+    ];
+    let mut findings: Vec<Finding> = problems
+        .into_iter()
+        .flatten()
+        .map(|problem| found(Check::Parquet, chunk, key, format!("{key}: {problem}")))
+        .collect();
+    let columns = ProjectionMask::columns(reader.parquet_schema(), [KAFKA_PARTITION, KAFKA_OFFSET]);
+    let rows = reader.with_projection(columns).with_batch_size(BATCH_ROWS).build();
+    match rows.and_then(|rows| Rows::read(rows, chunk, letters)) {
+        Ok(rows) => findings.extend(rows.findings(key, chunk)),
+        Err(error) => findings.push(unreadable(key, chunk, &error)),
+    }
+    findings
+}
+
+/// The finding for an object that no reader takes.
+pub(super) fn unreadable(key: &str, chunk: &Chunk, error: &dyn Display) -> Finding {
+    found(Check::Parquet, chunk, key, format!("{key} can't be read as Parquet: {error}"))
+}
+
+fn found(check: Check, chunk: &Chunk, key: &str, message: String) -> Finding {
+    Finding::at(check, chunk.partition, chunk.range, &[key], message)
+}
+
+/// How the footer's key-value pairs differ from the object's metadata.
+fn footer_problem(topic: &str, pairs: &[KeyValue], chunk: &Chunk) -> Option<String> {
+    let get = |name: &str| {
+        let mut pairs = pairs.iter();
+        let pair = pairs.find(|pair| pair.key.strip_prefix(FOOTER_PREFIX) == Some(name))?;
+        pair.value.as_deref()
+    };
+    let footer = match from_metadata(topic, get) {
+        Ok(footer) => footer,
+        Err(error) => return Some(format!("as to the footer, {error}")),
+    };
+    let (stored, described) = (to_metadata(topic, &footer), to_metadata(topic, chunk));
+    let differing = stored.iter().zip(&described).filter(|(stored, described)| stored != described);
+    let differing: Vec<String> = differing
+        .map(|((name, stored), (_, described))| format!("{name}={stored}, not {described}"))
+        .collect();
+    (!differing.is_empty())
+        .then(|| format!("its footer differs from its metadata: {}", differing.join("; ")))
+}
+
+fn schema_problem(found: &Fields) -> Option<String> {
+    let wanted = schema();
+    let wanted = wanted.fields();
+    if found == wanted {
+        return None;
+    }
+    let differing = found.iter().zip(wanted).find(|(found, wanted)| found != wanted);
+    Some(match differing {
+        Some((found, wanted)) => format!("it has another schema: {found:?}, not {wanted:?}"),
+        None => format!("it has another schema: {} columns, not {}", found.len(), wanted.len()),
+    })
+}
+
+/// What was seen of the rows; of each kind of mistake the first one is kept as an example.
+#[derive(Debug, Default)]
+struct Rows {
+    count: u64,
+    previous: Option<i64>,
+    wrong_partition: Mistakes,
+    not_increasing: Mistakes,
+    outside: Mistakes,
+    also_letter: Mistakes,
+}
+
+#[derive(Debug, Default)]
+struct Mistakes {
+    count: u64,
+    first: Option<String>,
+}
+
+impl Rows {
+    fn read(
+        batches: ParquetRecordBatchReader,
+        chunk: &Chunk,
+        letters: &BTreeSet<Offset>,
+    ) -> Result<Self, ParquetError> {
+        let mut rows = Self::default();
+        for batch in batches {
+            let batch = batch?;
+            let partitions = batch
+                .column_by_name(KAFKA_PARTITION)
+                .and_then(|column| column.as_primitive_opt::<Int32Type>());
+            let offsets = batch
+                .column_by_name(KAFKA_OFFSET)
+                .and_then(|column| column.as_primitive_opt::<Int64Type>());
+            let (Some(partitions), Some(offsets)) = (partitions, offsets) else {
+                let problem = format!("it has no {KAFKA_PARTITION} int32 or {KAFKA_OFFSET} int64");
+                return Err(ParquetError::General(problem));
+            };
+            for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
+                rows.see(*partition, *offset, chunk, letters);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn see(&mut self, partition: i32, offset: i64, chunk: &Chunk, letters: &BTreeSet<Offset>) {
+        self.count += 1;
+        if partition != chunk.partition.0 {
+            self.wrong_partition.add(|| format!("partition {partition} at offset {offset}"));
+        }
+        if let Some(previous) = self.previous.replace(offset)
+            && offset <= previous
+        {
+            self.not_increasing.add(|| format!("{offset} after {previous}"));
+        }
+        if offset < chunk.range.start.0 || offset >= chunk.range.end.0 {
+            self.outside.add(|| format!("offset {offset}"));
+        }
+        if letters.contains(&Offset(offset)) {
+            self.also_letter.add(|| format!("offset {offset}"));
+        }
+    }
+
+    fn findings(self, key: &str, chunk: &Chunk) -> Vec<Finding> {
+        let Chunk { partition, range, rows, .. } = chunk;
+        let kinds = [
+            (self.wrong_partition, format!("rows of another partition than {partition}")),
+            (self.not_increasing, "rows whose offset does not increase".to_owned()),
+            (self.outside, format!("rows outside of {range}")),
+            (self.also_letter, "rows that are dead letters, too".to_owned()),
+        ];
+        let mut findings: Vec<Finding> = kinds
+            .into_iter()
+            .filter_map(|(mistakes, kind)| {
+                let (count, first) = (mistakes.count, mistakes.first?);
+                let message = format!("{key} holds {count} {kind}, first {first}");
+                Some(found(Check::Rows, chunk, key, message))
+            })
+            .collect();
+        if self.count != *rows {
+            let message = format!("{key} holds {} rows, its metadata say {rows}", self.count);
+            findings.push(found(Check::Rows, chunk, key, message));
+        }
+        findings
+    }
+}
+
+impl Mistakes {
+    fn add(&mut self, example: impl FnOnce() -> String) {
+        self.count += 1;
+        self.first.get_or_insert_with(example);
+    }
+}

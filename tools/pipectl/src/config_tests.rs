@@ -1,0 +1,83 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+
+type Variables = &'static [(&'static str, &'static str)];
+
+fn read_line(line: &str, variables: Variables) -> Result<Invocation, ConfigErrors> {
+    let matches = command().try_get_matches_from(line.split_whitespace()).unwrap();
+    read(&matches, |name| {
+        variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+    })
+}
+
+fn audit(line: &str, variables: Variables) -> AuditConfig {
+    match read_line(line, variables).unwrap().task {
+        Task::Audit { config, .. } => config,
+        task => panic!("{task:?}"),
+    }
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let error = read_line(
+        "pipectl audit --timeout 0",
+        &[("KAFKA_TOPIC", "a b"), ("AWS_ENDPOINT_URL_S3", "127.0.0.1:9000"), ("LOG_LEVEL", "inof")],
+    )
+    .unwrap_err();
+    let named: Vec<&str> = error.mistakes.iter().map(|mistake| mistake.name.as_str()).collect();
+    let expected = [
+        "KAFKA_TOPIC",
+        "S3_BUCKET",
+        "AWS_ENDPOINT_URL_S3",
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "TIMEOUT",
+        "LOG_LEVEL",
+    ];
+    assert_eq!(named, expected);
+}
+
+#[test]
+fn without_kafka_no_brokers_are_needed() {
+    let config = audit("pipectl audit --no-kafka", &[("S3_BUCKET", "names")]);
+    assert!(config.kafka.is_none());
+    let both = command().try_get_matches_from(["pipectl", "audit", "--no-kafka", "--expect-drained"]);
+    assert!(both.is_err());
+}
+
+#[test]
+fn an_endpoint_brings_path_style_unless_told_otherwise() {
+    const AWS: Variables = &[("S3_BUCKET", "names")];
+    const OWN: Variables = &[
+        ("S3_BUCKET", "names"),
+        ("AWS_ENDPOINT_URL", "http://other:1"),
+        ("AWS_ENDPOINT_URL_S3", "http://own:2"),
+    ];
+    let store = |line, variables| audit(line, variables).store;
+    assert!(!store("pipectl audit --no-kafka", AWS).force_path_style);
+    let own = store("pipectl audit --no-kafka", OWN);
+    assert_eq!((own.endpoint.as_deref(), own.force_path_style), (Some("http://own:2/"), true));
+    assert!(!store("pipectl audit --no-kafka --s3-force-path-style false", OWN).force_path_style);
+}
+
+#[test]
+fn topics_have_a_shape_by_default_and_flags_ignore_the_environment() {
+    let variables: Variables = &[("KAFKA_BOOTSTRAP_SERVERS", "b:1"), ("PARTITIONS", "99")];
+    let Task::EnsureTopics(config) = read_line("pipectl topics ensure", variables).unwrap().task
+    else {
+        panic!("another task");
+    };
+    let spec = |name: &str, partitions| TopicSpec::new(name.to_owned(), partitions, 3, 2);
+    assert_eq!(config.topics, [spec("names_topic", 6), spec("names_topic.dlq", 1)]);
+    assert_eq!(config.kafka.timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn more_in_sync_replicas_than_replicas_are_refused() {
+    let error = read_line(
+        "pipectl topics ensure --replication 1",
+        &[("KAFKA_BOOTSTRAP_SERVERS", "b:1")],
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("at most the replication, which is 1"), "{error}");
+}

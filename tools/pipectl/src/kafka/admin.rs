@@ -1,0 +1,91 @@
+//! The admin API: topics are created and their configuration is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::{ClusterError, Complaints, KafkaConfig, client_config, refused, refused_config};
+use crate::topics::TopicSpec;
+
+/// A client of the admin API.
+pub struct Admin {
+    client: AdminClient<Complaints>,
+    options: AdminOptions,
+}
+
+/// What became of a request to create a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It was created.
+    Yes,
+    /// Somebody else was faster.
+    Exists,
+    /// There are too few brokers; perhaps more are about to start.
+    TooFewBrokers,
+}
+
+impl Admin {
+    /// Makes no request yet.
+    pub fn connect(config: &KafkaConfig) -> Result<Self, ClusterError> {
+        let client = client_config(config)
+            .create_with_context::<_, AdminClient<Complaints>>(Complaints::default())
+            .map_err(refused_config)?;
+        let timeout = Some(config.timeout);
+        let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
+        Ok(Self { client, options })
+    }
+
+    /// Asks for a topic.
+    pub async fn create(&self, spec: &TopicSpec) -> Result<Created, ClusterError> {
+        let what = || format!("can't create topic {:?}", spec.name);
+        let replication = TopicReplication::Fixed(spec.replication);
+        let topic = NewTopic::new(&spec.name, spec.partitions, replication);
+        let topic =
+            spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+        let answer = self.client.create_topics([&topic], &self.options).await;
+        let results = answer.map_err(|error| failed("CreateTopics", what(), &error))?;
+        match results.into_iter().next() {
+            Some(Ok(_)) => Ok(Created::Yes),
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Created::Exists),
+            Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => {
+                Ok(Created::TooFewBrokers)
+            }
+            Some(Err((_, code))) => Err(refused(what(), &code)),
+            None => Err(refused(what(), &"the brokers' answer names no topic")),
+        }
+    }
+
+    /// The configuration of a topic, defaults included.
+    pub async fn configuration(
+        &self,
+        topic: &str,
+    ) -> Result<BTreeMap<String, String>, ClusterError> {
+        let what = || format!("can't read the configuration of topic {topic:?}");
+        let wanted = [ResourceSpecifier::Topic(topic)];
+        let answer = self.client.describe_configs(&wanted, &self.options).await;
+        let results = answer.map_err(|error| failed("DescribeConfigs", what(), &error))?;
+        let resource = match results.into_iter().next() {
+            Some(result) => result.map_err(|code| refused(what(), &code))?,
+            None => return Err(refused(what(), &"the brokers' answer names no topic")),
+        };
+        let entries = resource.entries.into_iter();
+        Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+fn failed(request: &'static str, what: String, error: &KafkaError) -> ClusterError {
+    match error {
+        KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature) => {
+            ClusterError::NoAdminApi(request)
+        }
+        error => refused(what, error),
+    }
+}

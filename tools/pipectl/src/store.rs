@@ -1,0 +1,192 @@
+//! The bucket, as the tool reads it: list, HEAD, GET. The only place that names the S3 SDK.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::{Bytes, BytesMut};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest silence of the store.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Tries of one request, the first one included.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Which store, and which bucket in it. Credentials and region come from the usual places of the
+/// AWS SDK: `AWS_*` variables, profiles, instance roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The bucket.
+    pub bucket: String,
+    /// Address of a store that is not AWS.
+    pub endpoint: Option<String>,
+    /// Address objects as `endpoint/bucket/key`.
+    pub force_path_style: bool,
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// An object's own metadata, names in lower case and without `x-amz-meta-`.
+pub type Metadata = HashMap<String, String>;
+
+/// Why the store could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Requests can't be signed.
+    #[error("no AWS region is set: set AWS_REGION, e.g. to us-east-1 for a store that is not AWS")]
+    NoRegion,
+    /// A request failed for good.
+    #[error("{operation} {target} failed: {detail}")]
+    Request {
+        /// What was asked.
+        operation: &'static str,
+        /// The bucket and the key or prefix.
+        target: String,
+        /// The store's answer, or why there was none.
+        detail: String,
+    },
+}
+
+/// One bucket. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    bucket: String,
+}
+
+impl Store {
+    /// Makes no request to the store.
+    pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .build();
+        let shared = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        if shared.region().is_none() {
+            return Err(StoreError::NoRegion);
+        }
+        let mut builder = aws_sdk_s3::config::Builder::from(&shared)
+            .force_path_style(config.force_path_style);
+        if let Some(endpoint) = &config.endpoint {
+            builder = builder.endpoint_url(endpoint);
+            if endpoint.starts_with("http://") {
+                // Without TLS no CA certificates are wanted, and a machine may have none.
+                builder = builder.http_client(aws_smithy_http_client::Builder::new().build_http());
+            }
+        }
+        Ok(Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() })
+    }
+
+    /// Every object below `prefix`, in the order of keys. `on_page` hears the objects of each page.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        on_page: impl Fn(u64),
+    ) -> Result<Vec<Listed>, StoreError> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        let mut listed = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.failed("LIST", prefix, &error))?;
+            on_page(page.contents().len() as u64);
+            listed.extend(page.contents.into_iter().flatten().filter_map(|object| {
+                let bytes = object.size.and_then(|size| size.try_into().ok()).unwrap_or(0);
+                object.key.map(|key| Listed { key, bytes })
+            }));
+        }
+        Ok(listed)
+    }
+
+    /// An object's metadata; `None` if there is no such object.
+    pub async fn head(&self, key: &str) -> Result<Option<Metadata>, StoreError> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(object) => Ok(Some(object.metadata.unwrap_or_default())),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(self.failed("HEAD", key, &error)),
+        }
+    }
+
+    /// A whole object, in one piece of memory of its size; `None` if there is no such object.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let object = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+                Ok(object) => object,
+                Err(error) if is_not_found(&error) => return Ok(None),
+                Err(error) => return Err(self.failed("GET", key, &error)),
+            };
+            let bytes = object.content_length.and_then(|length| length.try_into().ok());
+            // The SDK repeats requests, not bodies that break off.
+            match collect(object.body, bytes.unwrap_or(0)).await {
+                Ok(body) => return Ok(Some(body)),
+                Err(error) if attempts >= ATTEMPTS_MAX => {
+                    return Err(self.failure("GET", key, causes(&error)));
+                }
+                Err(error) => tracing::warn!(key, %error, "object broke off, asking again"),
+            }
+        }
+    }
+
+    fn failed<E>(&self, operation: &'static str, key: &str, error: &SdkError<E>) -> StoreError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let detail = match (error.code(), error.message(), status) {
+            (Some(code), Some(message), _) => format!("{code}: {message}"),
+            (Some(code), None, Some(status)) => format!("{code} (HTTP {status})"),
+            // A HEAD is answered without a body: the status is all there is.
+            (None, _, Some(status)) => format!("HTTP {status}"),
+            _ => causes(error),
+        };
+        self.failure(operation, key, detail)
+    }
+
+    fn failure(&self, operation: &'static str, key: &str, detail: String) -> StoreError {
+        StoreError::Request { operation, target: format!("{}/{key}", self.bucket), detail }
+    }
+}
+
+fn is_not_found<E>(error: &SdkError<E>) -> bool {
+    error.raw_response().is_some_and(|response| response.status().as_u16() == 404)
+}
+
+async fn collect(
+    mut body: ByteStream,
+    bytes: usize,
+) -> Result<Bytes, aws_sdk_s3::primitives::ByteStreamError> {
+    let mut whole = BytesMut::with_capacity(bytes);
+    while let Some(part) = body.try_next().await? {
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.freeze())
+}
+
+/// The error and what caused it, each once: the SDK's outer errors say little alone.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()) {
+        let text = cause.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}

@@ -1,0 +1,255 @@
+//! `topics ensure`: creates what is missing, and names how what exists differs. It never changes a
+//! topic that exists: more partitions move keys, and a replication is the operators' decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::kafka::{Admin, Cluster, ClusterError, Created, KafkaConfig, TopicDescription};
+
+const POLL_PAUSE: Duration = Duration::from_millis(200);
+
+/// Time runs forward inside a partition only if the brokers stamp the messages.
+const TIMESTAMP_TYPE: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+
+/// Which topics, on which brokers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnsureConfig {
+    /// The brokers.
+    pub kafka: KafkaConfig,
+    /// The topics wanted.
+    pub topics: Vec<TopicSpec>,
+}
+
+/// A topic as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Replicas of each partition.
+    pub replication: i32,
+    /// Configuration entries, by name.
+    pub config: BTreeMap<&'static str, String>,
+}
+
+/// A topic as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicState {
+    /// Its partitions.
+    pub description: TopicDescription,
+    /// Its configuration, defaults included.
+    pub config: BTreeMap<String, String>,
+}
+
+/// How one topic fared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The topic wanted.
+    pub spec: TopicSpec,
+    /// What was found or done.
+    pub result: EnsureResult,
+}
+
+/// What was found or done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnsureResult {
+    /// It was missing and is created; each partition has a leader.
+    Created,
+    /// It exists, as wanted.
+    AsWanted,
+    /// It exists and differs; it is left as it is.
+    Differs(Vec<Difference>),
+    /// It is missing, and was not created because another topic differs.
+    LeftMissing,
+}
+
+/// One way in which a topic differs from what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// `partitions`, `replication` or the name of a configuration entry.
+    pub property: String,
+    /// What it is.
+    pub found: String,
+    /// What it should be.
+    pub wanted: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// Creates the topics that are missing, unless one that exists differs. Waits for the brokers, and
+/// for a leader of each new partition, no longer than the timeout.
+pub async fn ensure(config: &EnsureConfig) -> Result<Vec<Outcome>, ClusterError> {
+    let deadline = Instant::now() + config.kafka.timeout;
+    let cluster = Arc::new(Cluster::connect(&config.kafka, None)?);
+    let admin = Admin::connect(&config.kafka)?;
+    let (_, existing) = topics(&cluster).await?;
+    let mut results = Vec::new();
+    for spec in &config.topics {
+        let Some(description) = existing.get(&spec.name).cloned() else {
+            results.push(EnsureResult::LeftMissing);
+            continue;
+        };
+        let state = TopicState { description, config: admin.configuration(&spec.name).await? };
+        let differences = differences(spec, &state);
+        results.push(match differences.is_empty() {
+            true => EnsureResult::AsWanted,
+            false => EnsureResult::Differs(differences),
+        });
+    }
+    if !results.iter().any(|result| matches!(result, EnsureResult::Differs(_))) {
+        for (spec, result) in config.topics.iter().zip(&mut results) {
+            if *result == EnsureResult::LeftMissing {
+                create(&cluster, &admin, spec, deadline).await?;
+                *result = EnsureResult::Created;
+            }
+        }
+    }
+    let outcomes = config.topics.iter().cloned().zip(results);
+    Ok(outcomes.map(|(spec, result)| Outcome { spec, result }).collect())
+}
+
+/// How `state` differs from `spec`.
+pub fn differences(spec: &TopicSpec, state: &TopicState) -> Vec<Difference> {
+    let name = &spec.name;
+    let mut differences = Vec::new();
+    let mut differs = |property: &str, found: String, wanted: String, remedy: String| {
+        differences.push(Difference { property: property.to_owned(), found, wanted, remedy });
+    };
+    let found = state.description.replicas.len();
+    if found != spec.partitions as usize {
+        let remedy = match found < spec.partitions as usize {
+            true => format!(
+                "`kafka-topics.sh --alter --topic {name} --partitions {}` adds the missing ones",
+                spec.partitions
+            ),
+            false => format!("ask for {found}: Kafka can't take partitions away"),
+        };
+        differs("partitions", found.to_string(), spec.partitions.to_string(), remedy);
+    }
+    let replicas: BTreeSet<usize> = state.description.replicas.iter().copied().collect();
+    if replicas.iter().any(|found| *found != spec.replication as usize) {
+        let found: Vec<String> = replicas.iter().map(usize::to_string).collect();
+        let remedy = "`kafka-reassign-partitions.sh` changes it".to_owned();
+        differs("replication", found.join(" or "), spec.replication.to_string(), remedy);
+    }
+    for (entry, wanted) in &spec.config {
+        let found = state.config.get(*entry);
+        if found != Some(wanted) {
+            let remedy = format!(
+                "`kafka-configs.sh --alter --entity-type topics --entity-name {name} \
+                 --add-config {entry}={wanted}` sets it"
+            );
+            let found = found.map_or("not set", String::as_str).to_owned();
+            differs(entry, found, wanted.clone(), remedy);
+        }
+    }
+    differences
+}
+
+impl TopicSpec {
+    /// A topic whose messages the brokers stamp.
+    pub fn new(name: String, partitions: i32, replication: i32, min_insync_replicas: i32) -> Self {
+        let (entry, value) = TIMESTAMP_TYPE;
+        let config = BTreeMap::from([
+            (entry, value.to_owned()),
+            (MIN_INSYNC_REPLICAS, min_insync_replicas.to_string()),
+        ]);
+        Self { name, partitions, replication, config }
+    }
+}
+
+impl Outcome {
+    /// Whether the topic is there now, as wanted.
+    pub const fn is_as_wanted(&self) -> bool {
+        matches!(self.result, EnsureResult::Created | EnsureResult::AsWanted)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TopicSpec { name, partitions, replication, config } = &self.spec;
+        match &self.result {
+            EnsureResult::Created => {
+                write!(f, "{name}: created, partitions={partitions}, replication={replication}")?;
+                config.iter().try_for_each(|(entry, value)| write!(f, ", {entry}={value}"))
+            }
+            EnsureResult::AsWanted => write!(f, "{name}: exists, as wanted"),
+            EnsureResult::LeftMissing => {
+                write!(f, "{name}: missing, not created because another topic differs")
+            }
+            EnsureResult::Differs(differences) => {
+                write!(f, "{name}: exists and differs, nothing was changed")?;
+                differences.iter().try_for_each(|difference| write!(f, "\n  {difference}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { property, found, wanted, remedy } = self;
+        write!(f, "{property} is {found}, wanted {wanted}: {remedy}")
+    }
+}
+
+async fn create(
+    cluster: &Arc<Cluster>,
+    admin: &Admin,
+    spec: &TopicSpec,
+    deadline: Instant,
+) -> Result<(), ClusterError> {
+    let what = || format!("can't create topic {:?}", spec.name);
+    // Brokers that start together become known one by one.
+    loop {
+        let detail = match admin.create(spec).await? {
+            Created::Yes => break,
+            Created::TooFewBrokers if Instant::now() < deadline => {
+                sleep(POLL_PAUSE).await;
+                continue;
+            }
+            Created::TooFewBrokers => {
+                let (brokers, _) = topics(cluster).await?;
+                format!(
+                    "a replication of {} needs as many brokers, the cluster has {brokers}: \
+                     start more, or lower --replication and --min-insync-replicas",
+                    spec.replication
+                )
+            }
+            Created::Exists => {
+                "somebody else has just created it: run this again to compare it".to_owned()
+            }
+        };
+        return Err(ClusterError::Refused { what: what(), detail });
+    }
+    loop {
+        let (_, existing) = topics(cluster).await?;
+        let detail = match existing.get(&spec.name) {
+            None => "it was created, but the brokers do not show it yet".to_owned(),
+            Some(TopicDescription { leaderless, .. }) if !leaderless.is_empty() => {
+                format!("it was created, but nobody leads its partitions {leaderless:?} yet")
+            }
+            Some(_) => return Ok(()),
+        };
+        if Instant::now() >= deadline {
+            return Err(ClusterError::Refused { what: what(), detail });
+        }
+        sleep(POLL_PAUSE).await;
+    }
+}
+
+async fn topics(
+    cluster: &Arc<Cluster>,
+) -> Result<(usize, BTreeMap<String, TopicDescription>), ClusterError> {
+    let cluster = Arc::clone(cluster);
+    tokio::task::spawn_blocking(move || cluster.topics()).await?
+}
+
+#[cfg(test)]
+#[path = "topics_tests.rs"]
+mod tests;
