@@ -21,7 +21,7 @@ fn each_malformed_payload_has_its_reason() {
         (VALID[..VALID.len() - 1].to_owned(), "not_json"),
         (format!("{VALID}x"), "not_json"),
         (nested.clone(), "wrong_shape"),
-        (VALID.replace('7', &nested), "not_json"),
+        (VALID.replace('7', &nested), "bad_zip"),
         (VALID.replace(r#","email":"e""#, ""), "wrong_shape"),
         (VALID.replace(r#""e""#, "null"), "wrong_shape"),
         (VALID.replace("1.5", r#""1.5""#), "wrong_shape"),

@@ -49,12 +49,12 @@ pub enum AdminError {
         addr: SocketAddr,
     },
     /// The system refuses the address.
-    #[error("the admin server can't listen on {addr}: {source}; check ADMIN_ADDR")]
+    #[error("the admin server can't listen on {addr}: {error}; check ADMIN_ADDR")]
     Bind {
         /// The address that was asked for.
         addr: SocketAddr,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -74,9 +74,9 @@ impl AdminServer {
         health: Health,
         metrics: Metrics,
     ) -> Result<Self, AdminError> {
-        let refused = |source: io::Error| match source.kind() {
+        let refused = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => AdminError::PortTaken { addr },
-            _ => AdminError::Bind { addr, source },
+            _ => AdminError::Bind { addr, error },
         };
         let listener = TcpListener::bind(addr).await.map_err(refused)?;
         let local_addr = listener.local_addr().map_err(refused)?;

@@ -12,13 +12,13 @@ const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 pub enum HealthcheckError {
     /// Nothing answers there.
     #[error(
-        "no answer from {addr}: {source}; is the service running, with ADMIN_ADDR at this port?"
+        "no answer from {addr}: {error}; is the service running, with ADMIN_ADDR at this port?"
     )]
     NoAnswer {
         /// The address that was asked.
         addr: SocketAddr,
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// What answers there is no admin server.
     #[error("{addr} does not answer in HTTP: {answer:?}")]
@@ -44,8 +44,7 @@ pub enum HealthcheckError {
 /// the loopback. Blocks.
 pub fn check(addr: SocketAddr, timeout: Duration) -> Result<(), HealthcheckError> {
     let addr = reachable(addr);
-    let answer =
-        get(addr, timeout).map_err(|source| HealthcheckError::NoAnswer { addr, source })?;
+    let answer = get(addr, timeout).map_err(|error| HealthcheckError::NoAnswer { addr, error })?;
     let not_http = || HealthcheckError::NotHttp { addr, answer: answer.chars().take(80).collect() };
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(not_http)?;
     let status = head

@@ -2,6 +2,8 @@
 //!
 //! Records of the `log` crate (librdkafka's among them) are captured as well.
 
+mod json;
+
 use std::io;
 
 use tracing_subscriber::EnvFilter;
@@ -45,7 +47,7 @@ pub enum LogError {
     #[error("logs were started already: {0}")]
     AlreadyStarted(Box<dyn std::error::Error + Send + Sync>),
     /// The filter was refused.
-    #[error("the log filter is refused: {0}")]
+    #[error("the log filter is refused")]
     Filter(#[from] ParseError),
 }
 
@@ -55,12 +57,7 @@ pub fn init(format: Format, filter: &Filter) -> Result<(), LogError> {
         .with_env_filter(EnvFilter::try_new(&filter.0)?)
         .with_writer(io::stderr);
     match format {
-        Format::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .try_init(),
+        Format::Json => builder.event_format(json::JsonLine).try_init(),
         Format::Text => builder.try_init(),
     }
     .map_err(LogError::AlreadyStarted)

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts logs, signals and the runtime, and runs `task` to its end.
+/// Starts logs, signals and the runtime, and runs `task` to its end; tells whether it went well.
 fn with_runtime(
     config: Config,
     task: impl AsyncFnOnce(Config, shutdown::Shutdown) -> anyhow::Result<bool>,
@@ -69,8 +69,11 @@ fn with_runtime(
         .enable_all()
         .build()
         .context("the async runtime can't be started")?;
-    let done = runtime.block_on(task(config, shutdown));
+    let done = runtime.block_on(task(config, shutdown)).unwrap_or_else(|error| {
+        tracing::error!(error = format!("{error:#}"), "ingestor failed");
+        false
+    });
     // A question to a silent broker may still block a thread; nobody waits for its answer.
     runtime.shutdown_background();
-    done
+    Ok(done)
 }

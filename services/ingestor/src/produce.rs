@@ -2,9 +2,9 @@
 //!
 //! The only file that names rdkafka.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pipeline_model::message::{HEADER_RUN_ID, HEADER_SCHEMA_VERSION, SCHEMA_VERSION};
 use prometheus::IntCounter;
@@ -16,12 +16,20 @@ use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
 use rdkafka::types::RDKafkaConfRes;
-use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::delivery::Tally;
 
 /// How long a broker may take to tell about the topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause before a message is offered to a full queue again. librdkafka doesn't tell when there is
+/// room: it frees a batch's messages only after the last of their delivery reports was taken. Even
+/// a fast cluster does not empty the default queue of 32 MiB meanwhile.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
+
+/// The client's errors of one kind are logged at most this often.
+const ERROR_LOG_PERIOD: Duration = Duration::from_secs(30);
 
 /// Our defaults; `KAFKA_CONFIG` may override all but what [`Properties::new`] refuses.
 const DEFAULTS: [(&str, &str); 12] = [
@@ -179,7 +187,6 @@ impl RunHeaders {
 pub(crate) struct Producer {
     inner: ThreadedProducer<Reports>,
     topic: String,
-    room: Arc<Notify>,
 }
 
 impl Producer {
@@ -190,13 +197,15 @@ impl Producer {
         delivered_total: IntCounter,
         failed_total: IntCounter,
     ) -> Result<Self, ProducerError> {
-        let room = Arc::new(Notify::new());
-        let reports = Reports { delivered_total, failed_total, room: Arc::clone(&room) };
-        let inner = properties
-            .config
+        let mut config = properties.config.clone();
+        // The level of a configuration is taken from the log's when it is made; the properties were
+        // read before the log was started.
+        config.set_log_level(ClientConfig::new().log_level);
+        let reports = Reports { delivered_total, failed_total, errors: ErrorLog::default() };
+        let inner = config
             .create_with_context(reports)
             .map_err(|error: KafkaError| ProducerError::Create(error.to_string()))?;
-        Ok(Self { inner, topic: topic.to_string(), room })
+        Ok(Self { inner, topic: topic.to_string() })
     }
 
     /// Asks a broker about the topic, for at most 5 s.
@@ -225,7 +234,7 @@ impl Producer {
     }
 
     /// Queues one message; its delivery report goes to `tally`. While the queue is full it waits
-    /// until reports make room. A message that the client refuses is counted as failed.
+    /// for room. A message that the client refuses is counted as failed.
     ///
     /// Dropping the future while it waits leaves the message unqueued and uncounted.
     pub(crate) async fn send(&self, payload: &[u8], headers: &RunHeaders, tally: &Arc<Tally>) {
@@ -233,8 +242,6 @@ impl Producer {
             .payload(payload)
             .headers(headers.0.clone());
         loop {
-            // Made before the attempt, so that room that appears in between isn't missed.
-            let room = self.room.notified();
             tally.queued();
             let Err((error, refused)) = self.inner.send(record) else {
                 return;
@@ -244,7 +251,7 @@ impl Producer {
                 return tally.refused(&error);
             }
             record = refused;
-            room.await;
+            sleep(QUEUE_FULL_PAUSE).await;
         }
     }
 
@@ -263,7 +270,7 @@ impl Producer {
 struct Reports {
     delivered_total: IntCounter,
     failed_total: IntCounter,
-    room: Arc<Notify>,
+    errors: ErrorLog,
 }
 
 impl ProducerContext for Reports {
@@ -280,7 +287,6 @@ impl ProducerContext for Reports {
                 tally.failed(error);
             }
         }
-        self.room.notify_waiters();
     }
 }
 
@@ -306,7 +312,37 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "librdkafka", %error, reason, "kafka client error");
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => {
+                tracing::error!(target: "librdkafka", reason, "kafka client failed for good");
+            }
+            Some(code) if !self.errors.is_due(code, Instant::now()) => {
+                tracing::debug!(target: "librdkafka", %error, reason, "kafka client error");
+            }
+            _ => tracing::warn!(target: "librdkafka", %error, reason, "kafka client error"),
+        }
+    }
+}
+
+/// Remembers which errors were logged lately. While no broker answers, librdkafka reports the same
+/// error some twenty times a second, each twice.
+#[derive(Default)]
+struct ErrorLog {
+    /// By librdkafka's error number.
+    logged_at: Mutex<HashMap<i32, Instant>>,
+}
+
+impl ErrorLog {
+    /// Whether an error with this code is to be logged at `now`: the first one, then one in 30 s.
+    fn is_due(&self, code: RDKafkaErrorCode, now: Instant) -> bool {
+        let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = logged_at
+            .get(&(code as i32))
+            .is_none_or(|last| now.saturating_duration_since(*last) >= ERROR_LOG_PERIOD);
+        if is_due {
+            logged_at.insert(code as i32, now);
+        }
+        is_due
     }
 }
 

@@ -86,6 +86,7 @@ async fn serve(config: Config, drain: bool, shutdown: Shutdown) -> anyhow::Resul
     let admin = match config.common.admin_addr {
         Some(addr) => {
             let server = AdminServer::bind(addr, health.clone(), metrics.clone()).await?;
+            info!(addr = %server.local_addr(), "admin server listens");
             // Ends when `stop` is dropped, after the drain.
             let stopped = async move { drop(stopped.await) };
             Some(tokio::spawn(server.serve(axum::Router::new(), stopped)))

@@ -18,6 +18,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -127,9 +128,10 @@ fn upgrade(parts: &Weak<Parts>) -> Answer<Arc<Parts>> {
     parts.upgrade().ok_or_else(stopping)
 }
 
-async fn plan_faults(State(parts): State<Weak<Parts>>, Json(body): Json<Value>) -> Answer {
+/// Takes the body whatever its content type is, so that `curl -d` serves.
+async fn plan_faults(State(parts): State<Weak<Parts>>, body: Bytes) -> Answer {
     let parts = upgrade(&parts)?;
-    let items = match body {
+    let items = match serde_json::from_slice(&body).map_err(Refusal::bad_request)? {
         Value::Array(items) => items,
         item => vec![item],
     };

@@ -149,6 +149,8 @@ impl Drop for HeldGuard<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
     use super::*;
 
     #[derive(Clone, Debug, PartialEq)]
@@ -200,7 +202,7 @@ mod tests {
     async fn a_release_between_taking_and_holding_is_not_missed() {
         let plan = FaultPlan::default();
         plan.push(Named("a", 0, once()));
-        let taken = plan.take(&"a").map_or_else(|| unreachable!("it matches"), |taken| taken);
+        let taken = plan.take(&"a").unwrap();
         plan.release();
         plan.hold(&taken).await;
         assert_eq!(plan.held(), 0);
@@ -210,7 +212,7 @@ mod tests {
     async fn holds_until_released_and_counts_the_held() {
         let plan = FaultPlan::default();
         plan.push(Named("a", 0, once()));
-        let taken = plan.take(&"a").map_or_else(|| unreachable!("it matches"), |taken| taken);
+        let taken = plan.take(&"a").unwrap();
         let driver = async {
             plan.wait_held(1).await;
             assert_eq!(plan.held(), 1);

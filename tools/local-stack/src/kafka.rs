@@ -4,6 +4,7 @@
 //! or 100,000 messages, keeps the producer's timestamps (no `LogAppendTime`), and has no admin API,
 //! so topics are created here and can't be deleted.
 
+use std::io;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -86,6 +87,9 @@ pub enum KafkaClusterError {
         /// What librdkafka says.
         source: KafkaError,
     },
+    /// The thread of the cluster can't be started.
+    #[error("the mock cluster's thread can't start")]
+    Thread(#[source] io::Error),
     /// The thread of the cluster has ended.
     #[error("the mock cluster's thread has ended")]
     Gone,
@@ -123,7 +127,7 @@ impl KafkaCluster {
                     next_call.iter().for_each(|call| call(&mut cluster));
                 }
             })
-            .map_err(|_| KafkaClusterError::Gone)?;
+            .map_err(KafkaClusterError::Thread)?;
         started.recv().map_err(|_| KafkaClusterError::Gone)??;
         Ok(Self { options, calls: Some(calls), thread: Some(thread) })
     }

@@ -159,7 +159,8 @@ fn read_ensure(
     let logs = read_logs(&mut reader);
     reader.finish(|| {
         let (topic, replication, min_insync) = (topic?, replication?, min_insync?);
-        let spec = |name: String, partitions| TopicSpec::new(name, partitions, replication, min_insync);
+        let spec =
+            |name: String, partitions| TopicSpec::new(name, partitions, replication, min_insync);
         let letters = spec(dead_letter::topic_of(&topic), letters?);
         let topics = vec![spec(topic, partitions?), letters];
         let (log_format, log_filter) = logs?;
@@ -262,9 +263,9 @@ fn topic_name(value: &str) -> Result<String, Expected> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     match value.len() <= TOPIC_LEN_MAX && value.bytes().all(allowed) {
         true => Ok(value.to_owned()),
-        false => Err(Expected::new(
-            "the name of a topic: up to 245 letters, digits, `.`, `_` and `-`",
-        )),
+        false => {
+            Err(Expected::new("the name of a topic: up to 245 letters, digits, `.`, `_` and `-`"))
+        }
     }
 }
 

@@ -41,7 +41,8 @@ fn every_mistake_is_named_at_once() {
 fn without_kafka_no_brokers_are_needed() {
     let config = audit("pipectl audit --no-kafka", &[("S3_BUCKET", "names")]);
     assert!(config.kafka.is_none());
-    let both = command().try_get_matches_from(["pipectl", "audit", "--no-kafka", "--expect-drained"]);
+    let both =
+        command().try_get_matches_from(["pipectl", "audit", "--no-kafka", "--expect-drained"]);
     assert!(both.is_err());
 }
 
@@ -74,10 +75,8 @@ fn topics_have_a_shape_by_default_and_flags_ignore_the_environment() {
 
 #[test]
 fn more_in_sync_replicas_than_replicas_are_refused() {
-    let error = read_line(
-        "pipectl topics ensure --replication 1",
-        &[("KAFKA_BOOTSTRAP_SERVERS", "b:1")],
-    )
-    .unwrap_err();
+    let error =
+        read_line("pipectl topics ensure --replication 1", &[("KAFKA_BOOTSTRAP_SERVERS", "b:1")])
+            .unwrap_err();
     assert!(error.to_string().contains("at most the replication, which is 1"), "{error}");
 }

@@ -59,5 +59,7 @@ fn run(invocation: Invocation) -> anyhow::Result<bool> {
 /// A reader that has gone away (`pipectl audit | head`) must not look like a clean audit.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("can't print the result")
+    writeln!(out, "{}", text.trim_end())
+        .and_then(|()| out.flush())
+        .context("can't print the result")
 }

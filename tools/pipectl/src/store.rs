@@ -73,23 +73,23 @@ impl Store {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .build();
-        let shared = aws_config::defaults(BehaviorVersion::latest())
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-            .timeout_config(timeouts)
-            .load()
-            .await;
+            .timeout_config(timeouts);
+        if let Some(endpoint) = &config.endpoint {
+            loader = loader.endpoint_url(endpoint);
+            if endpoint.starts_with("http://") {
+                // The SDK's own client loads CA certificates at once, and a machine may have none.
+                // Credentials then can't come from where TLS is needed, such as AWS STS.
+                loader = loader.http_client(aws_smithy_http_client::Builder::new().build_http());
+            }
+        }
+        let shared = loader.load().await;
         if shared.region().is_none() {
             return Err(StoreError::NoRegion);
         }
-        let mut builder = aws_sdk_s3::config::Builder::from(&shared)
-            .force_path_style(config.force_path_style);
-        if let Some(endpoint) = &config.endpoint {
-            builder = builder.endpoint_url(endpoint);
-            if endpoint.starts_with("http://") {
-                // Without TLS no CA certificates are wanted, and a machine may have none.
-                builder = builder.http_client(aws_smithy_http_client::Builder::new().build_http());
-            }
-        }
+        let builder =
+            aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.force_path_style);
         Ok(Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() })
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::kafka::{Admin, Cluster, ClusterError, Created, KafkaConfig, TopicDescription};
+use crate::kafka::{
+    Admin, Cluster, ClusterError, Created, KafkaConfig, Overview, TopicDescription,
+};
 
 const POLL_PAUSE: Duration = Duration::from_millis(200);
 
@@ -88,18 +90,15 @@ pub async fn ensure(config: &EnsureConfig) -> Result<Vec<Outcome>, ClusterError>
     let deadline = Instant::now() + config.kafka.timeout;
     let cluster = Arc::new(Cluster::connect(&config.kafka, None)?);
     let admin = Admin::connect(&config.kafka)?;
-    let (_, existing) = topics(&cluster).await?;
+    let overview = overview(&cluster).await?;
     let mut results = Vec::new();
     for spec in &config.topics {
-        let Some(description) = existing.get(&spec.name).cloned() else {
-            results.push(EnsureResult::LeftMissing);
-            continue;
-        };
-        let state = TopicState { description, config: admin.configuration(&spec.name).await? };
-        let differences = differences(spec, &state);
-        results.push(match differences.is_empty() {
-            true => EnsureResult::AsWanted,
-            false => EnsureResult::Differs(differences),
+        results.push(match state(&overview, &admin, &spec.name).await? {
+            None => EnsureResult::LeftMissing,
+            Some(state) => match differences(spec, &state) {
+                differences if differences.is_empty() => EnsureResult::AsWanted,
+                differences => EnsureResult::Differs(differences),
+            },
         });
     }
     if !results.iter().any(|result| matches!(result, EnsureResult::Differs(_))) {
@@ -214,7 +213,7 @@ async fn create(
                 continue;
             }
             Created::TooFewBrokers => {
-                let (brokers, _) = topics(cluster).await?;
+                let brokers = overview(cluster).await?.brokers.len();
                 format!(
                     "a replication of {} needs as many brokers, the cluster has {brokers}: \
                      start more, or lower --replication and --min-insync-replicas",
@@ -228,8 +227,8 @@ async fn create(
         return Err(ClusterError::Refused { what: what(), detail });
     }
     loop {
-        let (_, existing) = topics(cluster).await?;
-        let detail = match existing.get(&spec.name) {
+        let overview = overview(cluster).await?;
+        let detail = match overview.topics.get(&spec.name) {
             None => "it was created, but the brokers do not show it yet".to_owned(),
             Some(TopicDescription { leaderless, .. }) if !leaderless.is_empty() => {
                 format!("it was created, but nobody leads its partitions {leaderless:?} yet")
@@ -243,11 +242,26 @@ async fn create(
     }
 }
 
-async fn topics(
-    cluster: &Arc<Cluster>,
-) -> Result<(usize, BTreeMap<String, TopicDescription>), ClusterError> {
+async fn state(
+    overview: &Overview,
+    admin: &Admin,
+    topic: &str,
+) -> Result<Option<TopicState>, ClusterError> {
+    let Some(broker) = overview.brokers.first() else {
+        let what = format!("can't describe topic {topic:?}");
+        return Err(ClusterError::Refused {
+            what,
+            detail: "the cluster has no brokers".to_owned(),
+        });
+    };
+    let config = admin.configuration(topic, *broker).await?;
+    let description = overview.topics.get(topic).cloned();
+    Ok(description.zip(config).map(|(description, config)| TopicState { description, config }))
+}
+
+async fn overview(cluster: &Arc<Cluster>) -> Result<Overview, ClusterError> {
     let cluster = Arc::clone(cluster);
-    tokio::task::spawn_blocking(move || cluster.topics()).await?
+    tokio::task::spawn_blocking(move || cluster.overview()).await?
 }
 
 #[cfg(test)]

@@ -17,7 +17,11 @@ use steps::Rules;
 #[test]
 fn scratch() {
     let env = |n: &str, d: u8| std::env::var(n).map_or(d, |v| v.parse().unwrap());
-    let mut rules = Rules::new(world::log(&[(0, 0), (1, 0), (3, 0), (4, 1)]));
+    let mut rules = Rules::new(world::log(match env("L", 4) {
+        2 => &[(0, 0), (2, 1)],
+        3 => &[(0, 0), (2, 0), (3, 1)],
+        _ => &[(0, 0), (1, 0), (3, 0), (4, 1)],
+    }));
     rules.assignments_max = env("A", 3);
     rules.lost_answers_max = env("LA", 1);
     rules.lost_commits_max = env("LC", 1);

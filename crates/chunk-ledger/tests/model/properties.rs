@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use chunk_ledger::invariants::{self, Break};
-use chunk_ledger::{Chunk, Offset};
+use chunk_ledger::{Chunk, Offset, PartitionLedger, StoreOutcome};
 use stateright::Property;
 
-use crate::steps::Rules;
-use crate::world::{Answer, Content, Put, Sink, World};
+use crate::steps::{Rules, T0};
+use crate::world::{Answer, Content, Process, Put, Sink, World};
 
 /// L1 by the objects' content and by the chain's ranges.
 pub(crate) const NO_LOSS: &str = "L1 no loss";
@@ -37,17 +37,17 @@ pub(crate) fn all() -> Vec<Property<Rules>> {
             world.objects.values().all(|object| invariants::unchanged(&object.created, &object.now))
         }),
         Property::always("L6 a revoked sink is silent", |_, world: &World| {
-            world.present().filter(|sink| !sink.is_owner).all(is_silent)
+            world.owners().all(|(_, sink)| is_silent_once_revoked(sink))
         }),
         Property::always("objects hold what they say", |_, world: &World| {
             world.objects.values().all(|object| holds_what_it_says(&object.now))
         }),
         Property::always("no partition is stopped by a fault", |_, world: &World| {
-            world.present().all(|sink| sink.ledger.fault().is_none())
+            world.owners().all(|(_, sink)| sink.ledger.fault().is_none())
         }),
         Property::always("no owner is stuck", no_owner_is_stuck),
         Property::sometimes("another writer's chunk is adopted", |_, world: &World| {
-            world.present().any(|sink| has_adopted(world, sink))
+            world.owners().any(|(process, sink)| has_adopted(world, process, sink))
         }),
         Property::sometimes("a writer loses the race", |_, world: &World| {
             refusals(world).any(|(chunk, winner)| winner.writer != chunk.writer)
@@ -66,12 +66,10 @@ pub(crate) fn all() -> Vec<Property<Rules>> {
             world.objects.values().any(|object| object.late)
         }),
         Property::sometimes("a late PUT comes too late", |_, world: &World| {
-            let other =
-                |put: &Content| world.objects.get(&put.key()).is_some_and(|o| *o.now != *put);
-            world.late_puts.iter().any(|put| other(put))
+            world.objects.values().any(|object| object.outran)
         }),
         Property::sometimes("the commit goes back", |_, world: &World| {
-            world.present().any(|sink| sink.ledger.committed() > world.committed)
+            world.owners().any(|(_, sink)| sink.ledger.committed() > world.committed)
         }),
         Property::sometimes(
             "everything is stored and committed",
@@ -103,7 +101,7 @@ fn no_loss(rules: &Rules, world: &World) -> bool {
         return false;
     }
     let ends = ranges.iter().map(|range| range.end);
-    let adopted = world.present().map(|sink| sink.ledger.stored_end());
+    let adopted = world.owners().map(|(_, sink)| sink.ledger.stored_end());
     let Some(reached) = ends.chain(adopted).chain(world.committed).max() else { return true };
     let below = rules.remaining(world).iter().filter(|message| message.offset < reached);
     let is_stored = |offset: Offset| contents(world).any(|stored| stored == offset);
@@ -140,27 +138,39 @@ fn commit_follows_store(rules: &Rules, world: &World) -> bool {
         invariants::uncovered_commit(&world.ranges(), committed, log_start).is_none()
     };
     world.committed.is_none_or(covers)
-        && world.present().all(|sink| invariants::commit_follows_store(&sink.ledger))
+        && world.owners().all(|(_, sink)| invariants::commit_follows_store(&sink.ledger))
 }
 
-fn is_silent(sink: &Sink) -> bool {
+/// If the partition were revoked now, nothing would ever come of any answer that is on its way.
+fn is_silent_once_revoked(sink: &Sink) -> bool {
     let long_after = Duration::from_secs(1_000_000);
-    invariants::silent(sink.ledger.clone().next_action(long_after))
+    let mut revoked = sink.ledger.clone();
+    let storing = revoked.storing().copied();
+    revoked.revoke();
+    let mut silent = |tell: &dyn Fn(&mut PartitionLedger)| {
+        tell(&mut revoked);
+        invariants::silent(revoked.next_action(long_after))
+    };
+    silent(&|_| ())
+        && silent(&|ledger| ledger.probed(None))
+        && silent(&|ledger| ledger.stored(StoreOutcome::Created))
+        && storing.is_none_or(|chunk| {
+            silent(&|ledger| ledger.stored(StoreOutcome::Exists(chunk)))
+                && silent(&|ledger| ledger.probed(Some(chunk)))
+        })
+        && silent(&|ledger| ledger.commit_done(false, T0))
 }
 
 /// Whoever owns the partition has something to do, waits for an answer, or has stored and
 /// committed all there is.
 fn no_owner_is_stuck(rules: &Rules, world: &World) -> bool {
-    let gets_on = |index: usize, sink: &Sink| {
-        let mut steps = Vec::new();
-        rules.own_steps(world, index, sink, &mut steps);
+    let mut steps = Vec::new();
+    world.processes.iter().flatten().all(|process| {
+        let Some(sink) = &process.sink else { return true };
+        steps.clear();
+        rules.own_steps(world, 0, process, &mut steps);
         !steps.is_empty() || (sink.ledger.is_settled() && rules.next_message(world, sink).is_none())
-    };
-    let present = world.sinks.iter().enumerate();
-    present
-        .filter_map(|(index, slot)| slot.as_ref().map(|sink| (index, sink)))
-        .filter(|(_, sink)| sink.is_owner)
-        .all(|(index, sink)| gets_on(index, sink))
+    })
 }
 
 fn holds_what_it_says(content: &Content) -> bool {
@@ -193,7 +203,7 @@ fn outlived_first(world: &World, chunk: &Chunk) -> bool {
 
 /// The PUTs that were refused, each with the chunk that lies there.
 fn refusals(world: &World) -> impl Iterator<Item = (Chunk, Chunk)> {
-    world.present().filter(|sink| sink.is_owner).filter_map(|sink| match &sink.put {
+    world.owners().filter_map(|(process, _)| match &process.requests.put {
         Some(Put { content, answer: Some(Answer::Exists(winner)) }) => {
             Some((content.chunk, *winner))
         }
@@ -201,12 +211,12 @@ fn refusals(world: &World) -> impl Iterator<Item = (Chunk, Chunk)> {
     })
 }
 
-/// Whether the sink knows a chunk to be stored that it did not store itself, beyond the commit
+/// Whether the sink knows a chunk to be stored that its process did not store, beyond the commit
 /// that it began with.
-fn has_adopted(world: &World, sink: &Sink) -> bool {
+fn has_adopted(world: &World, process: &Process, sink: &Sink) -> bool {
     let ledger = &sink.ledger;
     world.chunks().iter().any(|chunk| {
-        chunk.writer != sink.writer
+        chunk.writer != process.writer
             && chunk.range.end == ledger.stored_end()
             && ledger.committed().is_none_or(|committed| committed <= chunk.range.start)
     })

@@ -11,7 +11,7 @@ use chunk_ledger::{
 use stateright::{Model, Property};
 
 use crate::properties;
-use crate::world::{Answer, Commit, Content, Object, Probe, Put, Sink, World};
+use crate::world::{Answer, Content, Object, Probe, Process, Put, Requests, Sink, World};
 
 const PARTITION: Partition = Partition(0);
 /// Chunks are sealed by day and by age alone; as age may strike at any moment, every end of a
@@ -19,7 +19,7 @@ const PARTITION: Partition = Partition(0);
 const AGE_MAX: Duration = Duration::from_secs(3600);
 const LIMITS: Limits = Limits { bytes_max: u64::MAX, rows_max: u64::MAX, age_max: AGE_MAX };
 /// Messages come at this time, so that the clock adds no states.
-const T0: Duration = Duration::ZERO;
+pub(crate) const T0: Duration = Duration::ZERO;
 /// Long enough for a failed commit to be repeated, too short for a chunk to be too old.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 /// The message at this offset becomes a dead letter.
@@ -71,7 +71,7 @@ pub(crate) enum Runtime {
     MixesAssignments,
 }
 
-/// One thing that happens. Numbers name the sink.
+/// One thing that happens. Numbers name the process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     /// The partition is assigned; whoever had it may not know.
@@ -96,12 +96,12 @@ pub(crate) enum Step {
     AnswerPut(usize),
     /// The sink gives up waiting, before or after the store saw the PUT, and sends it again.
     LosePut(usize),
-    /// The group takes or refuses a commit.
-    ApplyCommit(usize),
-    /// The commit's answer arrives.
-    AnswerCommit(usize),
-    /// The sink gives up waiting, before or after the group saw the commit.
+    /// The group takes or refuses a commit, and says so.
+    Commit(usize),
+    /// A commit never reaches the group; the process gives up waiting.
     LoseCommit(usize),
+    /// The group takes or refuses a commit, but its answer never arrives.
+    LoseCommitAnswer(usize),
     /// A PUT that nobody waits for arrives at the store; by its place in the list.
     ApplyLatePut(usize),
     /// A commit that nobody waits for arrives at the group.
@@ -154,25 +154,24 @@ impl Model for Rules {
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        for (index, slot) in world.sinks.iter().enumerate() {
-            let idle = slot.as_ref().is_none_or(|sink| !sink.is_owner);
+        for (index, slot) in world.processes.iter().enumerate() {
+            let owns = slot.as_ref().is_some_and(|process| process.sink.is_some());
             // Of two empty slots the first is taken: they are the same but for their number.
-            let twin = slot.is_none() && world.sinks[..index].contains(&None);
-            if idle && !twin && world.assignments < self.assignments_max {
+            let is_twin = slot.is_none() && world.processes[..index].contains(&None);
+            if !owns && !is_twin && world.assignments < self.assignments_max {
                 steps.push(Step::Assign(index));
             }
-            let Some(sink) = slot else { continue };
-            if sink.is_owner {
-                steps.push(Step::Revoke(index));
+            let Some(process) = slot else { continue };
+            if owns {
+                steps.extend([Step::Revoke(index), Step::Crash(index)]);
             }
-            steps.push(Step::Crash(index));
-            if sink.put.is_some() && world.lost_answers < self.lost_answers_max {
+            if process.requests.put.is_some() && world.lost_answers < self.lost_answers_max {
                 steps.push(Step::LosePut(index));
             }
-            if sink.commit.is_some() && world.lost_commits < self.lost_commits_max {
-                steps.push(Step::LoseCommit(index));
+            if process.requests.commit.is_some() && world.lost_commits < self.lost_commits_max {
+                steps.extend([Step::LoseCommit(index), Step::LoseCommitAnswer(index)]);
             }
-            self.own_steps(world, index, sink, steps);
+            self.own_steps(world, index, process, steps);
         }
         steps.extend((0..world.late_puts.len()).map(Step::ApplyLatePut));
         steps.extend(world.late_commits.iter().copied().map(Step::ApplyLateCommit));
@@ -185,75 +184,67 @@ impl Model for Rules {
         let mut world = world.clone();
         match step {
             Step::Assign(index) => self.assign(&mut world, index),
-            Step::Revoke(index) => world.sink(index).revoke(),
+            Step::Revoke(index) => {
+                let process = world.processes[index].as_mut()?;
+                process.sink = None;
+                if self.runtime != Runtime::MixesAssignments {
+                    let requests = std::mem::take(&mut process.requests);
+                    world.abandon(self, requests);
+                }
+            }
             Step::Crash(index) => {
-                let sink = world.sinks[index].take()?;
-                self.abandon_requests(&mut world, sink);
+                let process = world.processes[index].take()?;
+                world.abandon(self, process.requests);
             }
             Step::Deliver(index) => {
-                let message = self.next_message(&world, world.sinks[index].as_ref()?)?;
-                world.sink(index).offer(message);
-                self.obey(&mut world, index, T0);
+                let sink = world.processes[index].as_ref()?.sink.as_ref()?;
+                let message = self.next_message(&world, sink)?;
+                self.report(&mut world, index, T0, |sink| sink.offer(message));
             }
-            Step::Age(index) => self.obey(&mut world, index, AGE_MAX),
-            Step::RetryCommit(index) => self.obey(&mut world, index, COMMIT_RETRY),
+            Step::Age(index) => self.report(&mut world, index, AGE_MAX, |_| ()),
+            Step::RetryCommit(index) => self.report(&mut world, index, COMMIT_RETRY, |_| ()),
             Step::ReadProbe(index) => {
-                let World { sinks, objects, .. } = &mut world;
-                let probe = sinks[index].as_mut()?.probe.as_mut()?;
-                probe.answer = Some(objects.get(&probe.key).map(|object| object.now.chunk));
+                let probe = world.processes[index].as_mut()?.requests.probe.as_mut()?;
+                let object = world.objects.get(&probe.key);
+                probe.answer = Some(object.map(|object| object.now.chunk));
             }
             Step::AnswerProbe(index) => {
-                let sink = world.sink(index);
-                sink.ledger.probed(sink.probe.take()?.answer?);
-                self.obey(&mut world, index, T0);
+                let probe = world.processes[index].as_mut()?.requests.probe.take()?;
+                let found = probe.answer?;
+                self.report(&mut world, index, T0, |sink| sink.ledger.probed(found));
             }
             Step::ApplyPut(index) => {
-                let content = Arc::clone(&world.sink(index).put.as_ref()?.content);
-                let answer = Some(self.store(&mut world, &content, false));
-                world.sink(index).put = Some(Put { content, answer });
+                let requests = &mut world.processes[index].as_mut()?.requests;
+                let content = Arc::clone(&requests.put.as_ref()?.content);
+                let answer = self.store(&mut world, &content, false);
+                world.processes[index].as_mut()?.requests.put.as_mut()?.answer = Some(answer);
             }
             Step::AnswerPut(index) => {
-                let answer = world.sink(index).put.take()?.answer?;
-                let outcome = match answer {
-                    Answer::Exists(winner) if self.runtime != Runtime::IgnoresConflicts => {
-                        StoreOutcome::Exists(winner)
-                    }
-                    Answer::Created | Answer::Exists(_) => StoreOutcome::Created,
-                };
-                world.sink(index).ledger.stored(outcome);
-                self.obey(&mut world, index, T0);
+                let put = world.processes[index].as_mut()?.requests.put.take()?;
+                let outcome = self.outcome(put.answer?);
+                self.report(&mut world, index, T0, |sink| sink.ledger.stored(outcome));
             }
             Step::LosePut(index) => {
                 world.lost_answers += 1;
-                let put = world.sink(index).put.take()?;
-                let again = Put { content: Arc::clone(&put.content), answer: None };
-                world.sink(index).put = Some(again);
-                if put.answer.is_none() {
-                    world.abandon_put(put.content);
+                let put = world.processes[index].as_mut()?.requests.put.as_mut()?;
+                if put.answer.take().is_none() {
+                    let content = Arc::clone(&put.content);
+                    world.abandon_put(self, content);
                 }
             }
-            Step::ApplyCommit(index) => {
-                let offset = world.sink(index).commit.as_ref()?.offset;
-                if self.group == Group::Fenced && world.assignee != Some(index) {
-                    self.fail_commit(&mut world, index);
-                } else {
-                    world.committed = Some(offset);
-                    world.sink(index).commit = Some(Commit { offset, applied: true });
-                }
-            }
-            Step::AnswerCommit(index) => {
-                let sink = world.sink(index);
-                sink.commit = None;
-                sink.ledger.commit_done(true, T0);
-                self.obey(&mut world, index, T0);
+            Step::Commit(index) => {
+                let taken = self.commit(&mut world, index)?;
+                self.report(&mut world, index, T0, |sink| sink.ledger.commit_done(taken, T0));
             }
             Step::LoseCommit(index) => {
                 world.lost_commits += 1;
-                let commit = world.sink(index).commit.clone()?;
-                if !commit.applied {
-                    world.late_commits.insert(commit.offset);
-                }
-                self.fail_commit(&mut world, index);
+                world.processes[index].as_mut()?.requests.commit = None;
+                self.report(&mut world, index, T0, |sink| sink.ledger.commit_done(false, T0));
+            }
+            Step::LoseCommitAnswer(index) => {
+                world.lost_commits += 1;
+                self.commit(&mut world, index)?;
+                self.report(&mut world, index, T0, |sink| sink.ledger.commit_done(false, T0));
             }
             Step::ApplyLatePut(place) => {
                 let content = world.late_puts.remove(place);
@@ -278,100 +269,77 @@ impl Model for Rules {
 }
 
 impl Rules {
-    /// The steps by which a sink gets on when nothing goes wrong.
+    /// The steps by which a process gets on when nothing goes wrong.
     pub(crate) fn own_steps(
         &self,
         world: &World,
         index: usize,
-        sink: &Sink,
+        process: &Process,
         steps: &mut Vec<Step>,
     ) {
-        if sink.ledger.is_accepting() && self.next_message(world, sink).is_some() {
-            steps.push(Step::Deliver(index));
-        }
-        if let Some(deadline) = sink.ledger.next_deadline() {
-            if deadline <= COMMIT_RETRY {
+        if let Some(sink) = &process.sink {
+            if sink.ledger.is_accepting() && self.next_message(world, sink).is_some() {
+                steps.push(Step::Deliver(index));
+            }
+            let deadline = sink.ledger.next_deadline();
+            if deadline.is_some_and(|deadline| deadline <= COMMIT_RETRY) {
                 steps.push(Step::RetryCommit(index));
             }
-            if sink.ledger.open_since().is_some() {
+            if deadline.is_some() && sink.ledger.open_since().is_some() {
                 steps.push(Step::Age(index));
             }
         }
-        match &sink.probe {
+        match &process.requests.probe {
             Some(Probe { answer: None, .. }) => steps.push(Step::ReadProbe(index)),
             Some(Probe { answer: Some(_), .. }) => steps.push(Step::AnswerProbe(index)),
             None => {}
         }
-        match &sink.put {
+        match &process.requests.put {
             Some(Put { answer: None, .. }) => steps.push(Step::ApplyPut(index)),
             Some(Put { answer: Some(_), .. }) => steps.push(Step::AnswerPut(index)),
             None => {}
         }
-        match &sink.commit {
-            Some(Commit { applied: false, .. }) => steps.push(Step::ApplyCommit(index)),
-            Some(Commit { applied: true, .. }) => steps.push(Step::AnswerCommit(index)),
-            None => {}
+        if process.requests.commit.is_some() {
+            steps.push(Step::Commit(index));
         }
     }
 
-    /// Starts a ledger where the group's commit stands, or at the log's start.
+    /// Starts a ledger where the group's commit stands, or at the log's start. A process that had
+    /// the partition before keeps its name.
     fn assign(&self, world: &mut World, index: usize) {
         let position = world.committed.unwrap_or(self.log_start(world));
-        let former = world.sinks[index].take();
-        let writer = match &former {
-            Some(process) => process.writer,
-            None => WriterId(u128::from(world.assignments)),
-        };
-        let ledger = PartitionLedger::new(PARTITION, writer, LIMITS, position, world.committed);
-        let mut sink = Sink {
-            ledger,
-            writer,
-            is_owner: true,
-            read: position,
-            held: None,
-            open: Vec::new(),
-            probe: None,
-            put: None,
-            commit: None,
-        };
-        match former {
-            Some(Sink { probe, put, .. }) if self.runtime == Runtime::MixesAssignments => {
-                (sink.probe, sink.put) = (probe, put);
-            }
-            Some(former) => self.abandon_requests(world, former),
-            None => {}
-        }
-        world.sinks[index] = Some(sink);
+        let process = world.processes[index].get_or_insert_with(|| Process {
+            writer: WriterId(u128::from(world.assignments)),
+            sink: None,
+            requests: Requests::default(),
+        });
+        let ledger =
+            PartitionLedger::new(PARTITION, process.writer, LIMITS, position, world.committed);
+        process.sink = Some(Sink { ledger, read: position, held: None, open: Vec::new() });
         world.assignments += 1;
         world.assignee = Some(index);
         if self.group == Group::Fenced {
             world.late_commits.clear();
         }
-        self.obey(world, index, T0);
+        self.report(world, index, T0, |_| ());
     }
 
-    /// What the sink has sent travels on without it.
-    fn abandon_requests(&self, world: &mut World, sink: Sink) {
-        if let Some(Put { content, answer: None }) = sink.put {
-            world.abandon_put(content);
-        }
-        if let Some(Commit { offset, applied: false }) = sink.commit {
-            world.late_commits.insert(offset);
-        }
-    }
-
-    /// Takes the ledger's actions until there are none.
-    fn obey(&self, world: &mut World, index: usize, now: Duration) {
-        while let Some(action) = world.sink(index).ledger.next_action(now) {
-            let sink = world.sink(index);
+    /// Tells the ledger something, unless the partition is gone, and takes its actions until there
+    /// are none.
+    fn report(&self, world: &mut World, index: usize, now: Duration, tell: impl FnOnce(&mut Sink)) {
+        let Some(Process { sink: Some(sink), requests, .. }) = &mut world.processes[index] else {
+            return;
+        };
+        tell(sink);
+        while let Some(action) = sink.ledger.next_action(now) {
             match action {
                 Action::Probe { day, start } => {
-                    sink.probe = Some(Probe { key: (day, start), answer: None });
+                    requests.probe = Some(Probe { key: (day, start), answer: None });
                 }
                 Action::Store { chunk, .. } => {
                     let offsets = std::mem::take(&mut sink.open);
                     let content = Arc::new(Content { chunk, offsets });
-                    sink.put = Some(Put { content, answer: None });
+                    requests.put = Some(Put { content, answer: None });
                     if self.runtime == Runtime::CommitsBeforeStore {
                         world.late_commits.insert(chunk.range.end);
                     }
@@ -381,52 +349,80 @@ impl Rules {
                     sink.open.clear();
                     sink.read = offset;
                 }
-                Action::Commit { offset } => sink.commit = Some(Commit { offset, applied: false }),
+                Action::Commit { offset } => requests.commit = Some(offset),
             }
+        }
+    }
+
+    /// The group takes or refuses a commit.
+    fn commit(&self, world: &mut World, index: usize) -> Option<bool> {
+        let offset = world.processes[index].as_mut()?.requests.commit.take()?;
+        let taken = self.group == Group::Unfenced || world.assignee == Some(index);
+        if taken {
+            world.committed = Some(offset);
+        }
+        Some(taken)
+    }
+
+    /// What the runtime makes of the store's answer.
+    fn outcome(&self, answer: Answer) -> StoreOutcome {
+        match answer {
+            Answer::Exists(winner) if self.runtime != Runtime::IgnoresConflicts => {
+                StoreOutcome::Exists(winner)
+            }
+            Answer::Created | Answer::Exists(_) => StoreOutcome::Created,
         }
     }
 
     /// The store takes or refuses a PUT.
     fn store(&self, world: &mut World, content: &Arc<Content>, late: bool) -> Answer {
-        let outlived_first =
-            self.log[..world.removed].iter().any(|gone| gone.offset == content.chunk.first.offset);
-        match (world.objects.get_mut(&content.key()), self.store) {
-            (Some(object), Store::Conditional) => return Answer::Exists(object.now.chunk),
-            (Some(object), Store::Unconditional) => object.now = Arc::clone(content),
-            (None, _) => {
-                let (created, now) = (Arc::clone(content), Arc::clone(content));
-                let object = Object { created, now, late, outlived_first };
-                world.objects.insert(content.key(), object);
+        let key = content.key();
+        if let Some(object) = world.objects.get_mut(&key) {
+            if self.store == Store::Conditional {
+                return Answer::Exists(object.now.chunk);
             }
+            object.now = Arc::clone(content);
+            return Answer::Created;
         }
+        let removed = &self.log[..world.removed];
+        let mut object = Object {
+            created: Arc::clone(content),
+            now: Arc::clone(content),
+            late,
+            outran: false,
+            outlived_first: removed.contains(&content.chunk.first),
+        };
+        if self.store == Store::Conditional {
+            // Nobody will hear that these are refused: there is no world in which they matter.
+            let under_way = world.late_puts.len();
+            world.late_puts.retain(|put| put.key() != key);
+            object.outran = world.late_puts.len() < under_way;
+        }
+        world.objects.insert(key, object);
         Answer::Created
-    }
-
-    fn fail_commit(&self, world: &mut World, index: usize) {
-        let sink = world.sink(index);
-        sink.commit = None;
-        sink.ledger.commit_done(false, T0);
-        self.obey(world, index, T0);
     }
 }
 
 impl World {
-    /// The sink that a step names.
-    fn sink(&mut self, index: usize) -> &mut Sink {
-        self.sinks[index]
-            .as_mut()
-            .unwrap_or_else(|| panic!("a step of sink {index}, which is not there"))
+    /// What a process has sent travels on without it.
+    fn abandon(&mut self, rules: &Rules, requests: Requests) {
+        if let Some(Put { content, answer: None }) = requests.put {
+            self.abandon_put(rules, content);
+        }
+        self.late_commits.extend(requests.commit);
+    }
+
+    fn abandon_put(&mut self, rules: &Rules, content: Arc<Content>) {
+        if rules.store == Store::Conditional && self.objects.contains_key(&content.key()) {
+            return;
+        }
+        self.late_puts.push(content);
+        // One order for what has none, so that equal worlds are equal.
+        self.late_puts.sort_by_key(|content| (content.chunk.range, content.chunk.writer));
     }
 }
 
 impl Sink {
-    fn revoke(&mut self) {
-        self.ledger.revoke();
-        self.is_owner = false;
-        self.held = None;
-        self.open.clear();
-    }
-
     fn offer(&mut self, message: Mark) {
         self.read = message.offset.next();
         self.held = None;

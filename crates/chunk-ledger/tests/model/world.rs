@@ -10,8 +10,8 @@ use chunk_ledger::{Chunk, Day, Mark, Offset, OffsetRange, PartitionLedger, Times
 /// as they like: that is how a paused owner's late PUT, or a commit that was given up, gets in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    /// Two processes; `None` where none runs, or one runs that never had the partition.
-    pub(crate) sinks: [Option<Sink>; 2],
+    /// Two sink processes, where they run.
+    pub(crate) processes: [Option<Process>; 2],
     /// The store: objects by the day and the start in their keys.
     pub(crate) objects: BTreeMap<(Day, Offset), Object>,
     /// What the group holds.
@@ -22,34 +22,46 @@ pub(crate) struct World {
     pub(crate) late_commits: BTreeSet<Offset>,
     /// Messages that retention removed, counted from the log's first.
     pub(crate) removed: usize,
-    /// The sink that the partition was last assigned to.
+    /// The process that the partition was last assigned to.
     pub(crate) assignee: Option<usize>,
-    /// How often the partition was assigned; numbers the processes, too.
+    /// How often the partition was assigned; numbers the writers, too.
     pub(crate) assignments: u8,
-    /// Answers of the store that were lost.
+    /// PUTs that were given up and sent again.
     pub(crate) lost_answers: u8,
-    /// Commits that were lost, or whose answer was.
+    /// Commits that were given up.
     pub(crate) lost_commits: u8,
 }
 
-/// A sink process that was assigned the partition, and what its runtime holds for the ledger.
-/// After a revocation it stays, since answers may still come.
+/// A sink process from its first assignment to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    pub(crate) writer: WriterId,
+    /// While it believes that the partition is its own.
+    pub(crate) sink: Option<Sink>,
+    /// What it waits for.
+    pub(crate) requests: Requests,
+}
+
+/// The ledger of one assignment, and what the runtime holds for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Sink {
     pub(crate) ledger: PartitionLedger,
-    /// The process; a new assignment to the same process keeps it.
-    pub(crate) writer: WriterId,
-    /// Whether it believes that the partition is its own.
-    pub(crate) is_owner: bool,
-    /// Where its consumer goes on reading.
+    /// Where the consumer goes on reading.
     pub(crate) read: Offset,
     /// A message that the ledger did not want yet.
     pub(crate) held: Option<Mark>,
     /// The messages in the open chunk.
     pub(crate) open: Vec<Offset>,
+}
+
+/// What a process has sent and not heard of yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Requests {
     pub(crate) probe: Option<Probe>,
     pub(crate) put: Option<Put>,
-    pub(crate) commit: Option<Commit>,
+    /// The offset to be committed. The group's answer comes at once: whatever a sink does between
+    /// the two, it could have done before or after.
+    pub(crate) commit: Option<Offset>,
 }
 
 /// A question to the store: which chunk lies at this key?
@@ -60,7 +72,7 @@ pub(crate) struct Probe {
     pub(crate) answer: Option<Option<Chunk>>,
 }
 
-/// A PUT that the sink waits for.
+/// A PUT that a process waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Put {
     pub(crate) content: Arc<Content>,
@@ -73,13 +85,6 @@ pub(crate) struct Put {
 pub(crate) enum Answer {
     Created,
     Exists(Chunk),
-}
-
-/// A commit that the sink waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Commit {
-    pub(crate) offset: Offset,
-    pub(crate) applied: bool,
 }
 
 /// The body of an object: its metadata, and the messages that were really appended to it.
@@ -98,6 +103,8 @@ pub(crate) struct Object {
     pub(crate) now: Arc<Content>,
     /// Whether it was created by a PUT that nobody waited for any more.
     pub(crate) late: bool,
+    /// Whether a PUT that nobody waited for any more came too late for it.
+    pub(crate) outran: bool,
     /// Whether its first message was gone from the log before it was created.
     pub(crate) outlived_first: bool,
 }
@@ -106,7 +113,7 @@ impl World {
     /// Before the first assignment.
     pub(crate) fn new() -> Self {
         Self {
-            sinks: [None, None],
+            processes: [None, None],
             objects: BTreeMap::new(),
             committed: None,
             late_puts: Vec::new(),
@@ -131,16 +138,10 @@ impl World {
         self.chunks().iter().map(|chunk| chunk.range).collect()
     }
 
-    /// The sinks that are there, revoked ones included.
-    pub(crate) fn present(&self) -> impl Iterator<Item = &Sink> {
-        self.sinks.iter().flatten()
-    }
-
-    /// A PUT travels on although nobody waits for it any more.
-    pub(crate) fn abandon_put(&mut self, content: Arc<Content>) {
-        self.late_puts.push(content);
-        // One order for what has none, so that equal worlds are equal.
-        self.late_puts.sort_by_key(|content| (content.chunk.range, content.chunk.writer));
+    /// The sinks that believe they own the partition, each with its process.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (&Process, &Sink)> {
+        let running = self.processes.iter().flatten();
+        running.filter_map(|process| process.sink.as_ref().map(|sink| (process, sink)))
     }
 }
 

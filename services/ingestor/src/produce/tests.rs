@@ -55,3 +55,13 @@ fn refusals_name_the_property_and_never_the_value() {
     let nul = properties(&[("sasl.password", "hunter2\0")]).unwrap_err();
     assert!(!nul.contains("hunter2"), "{nul}");
 }
+
+#[test]
+fn an_error_that_repeats_is_logged_now_and_then() {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+    let (errors, start) = (ErrorLog::default(), Instant::now());
+    assert!(errors.is_due(AllBrokersDown, start));
+    assert!(!errors.is_due(AllBrokersDown, start + ERROR_LOG_PERIOD / 2));
+    assert!(errors.is_due(BrokerTransportFailure, start + ERROR_LOG_PERIOD / 2));
+    assert!(errors.is_due(AllBrokersDown, start + ERROR_LOG_PERIOD));
+}

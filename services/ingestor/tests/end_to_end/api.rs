@@ -13,28 +13,31 @@ use tokio::sync::watch;
 
 use crate::process::within_a_minute;
 
+/// The nationality whose users are all bad.
+pub(crate) const NOWHERE: &str = "zz";
+
 /// One answer that is no page of numbered users.
 #[derive(Clone)]
-pub struct Scripted {
+pub(crate) struct Scripted {
     status: u16,
     body: &'static str,
     retry_after: Option<&'static str>,
 }
 
 impl Scripted {
-    pub fn new(status: u16, body: &'static str) -> Self {
+    pub(crate) fn new(status: u16, body: &'static str) -> Self {
         Self { status, body, retry_after: None }
     }
 
-    pub fn retry_after(mut self, value: &'static str) -> Self {
+    pub(crate) fn retry_after(mut self, value: &'static str) -> Self {
         self.retry_after = Some(value);
         self
     }
 }
 
 /// The running API.
-pub struct Api {
-    pub url: String,
+pub(crate) struct Api {
+    pub(crate) url: String,
     requests: watch::Receiver<u64>,
 }
 
@@ -48,7 +51,7 @@ struct Shared {
 impl Api {
     /// Answers by `script` first, then with pages of users 0, 1, 2, … of which the last of each
     /// page is a bad one, if it has more than one.
-    pub async fn start(script: impl IntoIterator<Item = Scripted>) -> Self {
+    pub(crate) async fn start(script: impl IntoIterator<Item = Scripted>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/", listener.local_addr().unwrap());
         let (sender, requests) = watch::channel(0);
@@ -63,12 +66,12 @@ impl Api {
     }
 
     /// How many requests came so far.
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         *self.requests.borrow()
     }
 
     /// Waits until `count` requests have come.
-    pub async fn served(&self, count: u64) {
+    pub(crate) async fn served(&self, count: u64) {
         let mut requests = self.requests.clone();
         within_a_minute("requests", requests.wait_for(|served| *served >= count)).await.unwrap();
     }
@@ -91,8 +94,13 @@ async fn answer(
     let first = *next;
     *next += results;
     let mut users: Vec<Value> = (first..*next).map(user).collect();
-    if let [_, .., last] = users.as_mut_slice() {
-        last["location"]["coordinates"]["latitude"] = "north".into();
+    let bad = match (query.get("nat").map(String::as_str), users.len()) {
+        (Some(NOWHERE), _) => 0..users.len(),
+        (_, 1) => 0..0,
+        (_, many) => many - 1..many,
+    };
+    for user in &mut users[bad] {
+        user["location"]["coordinates"]["latitude"] = "north".into();
     }
     (StatusCode::OK, HeaderMap::new(), json!({ "results": users }).to_string())
 }
@@ -118,7 +126,7 @@ fn email(number: u64) -> String {
 
 /// The message of user `number`, byte for byte. The zip is Python's
 /// `int(hashlib.md5(b"752").hexdigest(), 16)`.
-pub fn payload(number: u64) -> String {
+pub(crate) fn payload(number: u64) -> String {
     format!(
         "{{\"name\":\"Ms. Zoë O'Hara\",\"gender\":\"female\",\
          \"address\":\"{number}, Rue \\\"du\\\" Lac\",\"city\":\"سنندج\",\"nation\":\"Iran\",\

@@ -15,35 +15,45 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 const TOPIC: &str = "names_topic";
 const PARTITIONS: i32 = 3;
 
-pub struct Kafka {
+pub(crate) struct Kafka {
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 /// One message of the topic.
-pub struct Message {
-    pub key: Option<Vec<u8>>,
-    pub payload: String,
-    pub headers: Vec<(String, String)>,
+pub(crate) struct Message {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: String,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Kafka {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let cluster = MockCluster::new(3).unwrap();
         cluster.create_topic(TOPIC, PARTITIONS, 3).unwrap();
         Self { cluster }
     }
 
-    pub fn bootstrap_servers(&self) -> String {
+    pub(crate) fn bootstrap_servers(&self) -> String {
         self.cluster.bootstrap_servers()
     }
 
     /// The next requests to produce are answered with `error`.
-    pub fn refuse_produce(&self, error: RDKafkaRespErr) {
+    pub(crate) fn refuse_produce(&self, error: RDKafkaRespErr) {
         self.cluster.request_errors(RDKafkaApiKey::Produce, &[error; 3]);
     }
 
+    /// Every broker drops its connections and takes no new ones.
+    pub(crate) fn down(&self) {
+        self.cluster.broker_down(-1).unwrap();
+    }
+
+    /// Every broker takes connections again.
+    pub(crate) fn up(&self) {
+        self.cluster.broker_up(-1).unwrap();
+    }
+
     /// Every message, read to the end of each partition.
-    pub fn messages(&self) -> Vec<Message> {
+    pub(crate) fn messages(&self) -> Vec<Message> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap_servers())
             .set("group.id", "test")
@@ -75,7 +85,7 @@ impl Kafka {
     }
 
     /// The distinct emails of all messages, which number the users.
-    pub fn emails(&self) -> BTreeSet<String> {
+    pub(crate) fn emails(&self) -> BTreeSet<String> {
         self.messages()
             .iter()
             .map(|message| {

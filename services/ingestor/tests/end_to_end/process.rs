@@ -11,20 +11,20 @@ use crate::api::Api;
 use crate::kafka::Kafka;
 
 /// The name of SIGTERM for `kill`.
-pub const TERMINATE: &str = "TERM";
+pub(crate) const TERMINATE: &str = "TERM";
 
 /// Waits for `future`, and fails the test after a minute.
-pub async fn within_a_minute<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within_a_minute<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .unwrap_or_else(|_| panic!("still waiting for {what} after a minute"))
 }
 
 /// A command line of the binary, with an environment of its own.
-pub struct Ingestor(Command);
+pub(crate) struct Ingestor(Command);
 
 impl Ingestor {
-    pub fn new(arguments: &[&str]) -> Self {
+    pub(crate) fn new(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ingestor"));
         command
             .args(arguments)
@@ -36,15 +36,15 @@ impl Ingestor {
         Self(command)
     }
 
-    pub fn run(kafka: &Kafka, api: &Api) -> Self {
+    pub(crate) fn run(kafka: &Kafka, api: &Api) -> Self {
         Self::new(&["run"]).pointed_at(kafka, api)
     }
 
-    pub fn serve(kafka: &Kafka, api: &Api) -> Self {
+    pub(crate) fn serve(kafka: &Kafka, api: &Api) -> Self {
         Self::new(&["serve"]).pointed_at(kafka, api)
     }
 
-    pub fn healthcheck(admin: &str) -> Self {
+    pub(crate) fn healthcheck(admin: &str) -> Self {
         Self::new(&["healthcheck", "--admin-addr", admin])
     }
 
@@ -54,17 +54,17 @@ impl Ingestor {
             .env("API_RETRY_DELAY_SECONDS", "1ms")
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.0.env(name, value);
         self
     }
 
-    pub fn envs<const N: usize>(mut self, pairs: [(&str, String); N]) -> Self {
+    pub(crate) fn envs<const N: usize>(mut self, pairs: [(&str, String); N]) -> Self {
         self.0.envs(pairs);
         self
     }
 
-    pub fn start(mut self) -> Running {
+    pub(crate) fn start(mut self) -> Running {
         let mut child = self.0.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         Running { child, stderr, seen: String::new() }
@@ -72,7 +72,7 @@ impl Ingestor {
 }
 
 /// The binary at work.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stderr: Lines<BufReader<ChildStderr>>,
     seen: String,
@@ -80,7 +80,7 @@ pub struct Running {
 
 impl Running {
     /// Sends a signal.
-    pub fn signal(&mut self, signal: &str) {
+    pub(crate) fn signal(&mut self, signal: &str) {
         let pid = self.child.id().expect("the process has ended").to_string();
         let sent = std::process::Command::new("sh")
             .args(["-c", "kill -s \"$1\" \"$2\"", "sh", signal, &pid])
@@ -90,7 +90,7 @@ impl Running {
     }
 
     /// Reads the log up to the next line with `message`.
-    pub async fn logs(&mut self, message: &str) -> Value {
+    pub(crate) async fn logs(&mut self, message: &str) -> Value {
         within_a_minute(message, async {
             while let Some(line) = self.stderr.next_line().await.unwrap() {
                 self.remember(&line);
@@ -105,15 +105,16 @@ impl Running {
     }
 
     /// Waits for the end of the process.
-    pub async fn wait(mut self) -> Ended {
+    pub(crate) async fn wait(mut self) -> Ended {
         within_a_minute("the end of the process", async {
             let mut stdout_pipe = self.child.stdout.take().unwrap();
             let mut stdout = String::new();
             let read = stdout_pipe.read_to_string(&mut stdout);
+            let seen = &mut self.seen;
             let drain = async {
                 while let Some(line) = self.stderr.next_line().await.unwrap() {
-                    self.seen.push_str(&line);
-                    self.seen.push('\n');
+                    seen.push_str(&line);
+                    seen.push('\n');
                 }
             };
             let (read, ()) = tokio::join!(read, drain);
@@ -131,25 +132,25 @@ impl Running {
 }
 
 /// What the binary left behind.
-pub struct Ended {
+pub(crate) struct Ended {
     code: Option<i32>,
     stdout: String,
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
-    pub fn expect_code(&self, code: i32) {
+    pub(crate) fn expect_code(&self, code: i32) {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
     }
 
     /// The one line on stdout.
-    pub fn summary(&self) -> Value {
+    pub(crate) fn summary(&self) -> Value {
         assert_eq!(self.stdout.lines().count(), 1, "{}", self.stdout);
         serde_json::from_str(&self.stdout).unwrap()
     }
 
     /// The log lines with exactly this message.
-    pub fn logged(&self, message: &str) -> Vec<Value> {
+    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
         self.stderr
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())

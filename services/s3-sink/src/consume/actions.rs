@@ -1,12 +1,12 @@
 //! Carrying out what the ledgers decide, and feeding back what came of it.
 
 use bytes::Bytes;
-use chunk_ledger::{Action, Chunk, Fault, ObjectName, Partition, SealReason, StoreOutcome};
+use chunk_ledger::{Action, Chunk, Fault, ObjectName, Offset, Partition, SealReason, StoreOutcome};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use super::{Event, Mode, Sink, SinkError};
+use super::{Commit, Event, Mode, Sink, SinkError};
 use crate::store::{Found, UnreadableObject};
 
 impl Sink {
@@ -20,12 +20,7 @@ impl Sink {
             match action {
                 Action::Probe { day, start } => self.probe(ObjectName { partition, start, day }),
                 Action::Store { chunk, reason } => self.store_chunk(chunk, reason)?,
-                Action::Commit { offset } => {
-                    debug!(%partition, %offset, "committing");
-                    if let Err(error) = self.group.commit(partition, offset) {
-                        self.on_commit_done(partition, Err(error.to_string()))?;
-                    }
-                }
+                Action::Commit { offset } => self.commit(partition, offset)?,
                 Action::Seek { offset } => {
                     debug!(%partition, %offset, "seeking");
                     self.budget.set_open(partition, 0);
@@ -189,21 +184,34 @@ impl Sink {
         info!(%partition, %range, rows, rejected, gaps, object_bytes, reason = reason.code(), "chunk stored");
     }
 
+    fn commit(&self, partition: Partition, offset: Offset) -> Result<(), SinkError> {
+        let Some(lane) = self.lanes.get(&partition) else { return Ok(()) };
+        let commit = Commit { partition, epoch: lane.epoch, offset };
+        let is_queued = self.committer.commit(commit);
+        if is_queued {
+            Ok(())
+        } else {
+            Err(SinkError::Broken("the committing thread has ended".to_owned()))
+        }
+    }
+
     pub(super) fn on_commit_done(
         &mut self,
-        partition: Partition,
+        commit: Commit,
         outcome: Result<(), String>,
     ) -> Result<(), SinkError> {
+        let Commit { partition, epoch, offset } = commit;
         let now = self.now();
-        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
         match &outcome {
             Ok(()) => self.metrics.commits.inc(),
             Err(error) => {
                 self.metrics.commit_failures.inc();
-                warn!(%partition, error, "commit failed; what is stored stays stored, will repeat");
+                warn!(%partition, %offset, error, "commit failed; what is stored stays stored, will repeat");
             }
         }
-        lane.ledger.commit_done(outcome.is_ok(), now);
+        if let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch == epoch) {
+            lane.ledger.commit_done(outcome.is_ok(), now);
+        }
         self.pump(partition)
     }
 }

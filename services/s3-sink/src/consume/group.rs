@@ -36,11 +36,6 @@ pub enum GroupEvent {
         /// They already belong to somebody else: the session had expired.
         lost: bool,
     },
-    /// An asynchronous commit ended.
-    CommitDone {
-        /// The partitions in it, and whether each succeeded.
-        partitions: Vec<(Partition, Result<(), String>)>,
-    },
     /// The periodic report of librdkafka.
     Report {
         /// The end of each partition's log, as last seen.
@@ -184,10 +179,32 @@ impl Group {
         self.consumer.seek(&self.topic, partition.0, KafkaOffset::Offset(offset.0), SEEK_TIMEOUT)
     }
 
-    /// Starts a commit; a [`GroupEvent::CommitDone`] follows unless this fails.
-    pub fn commit(&self, partition: Partition, offset: Offset) -> KafkaResult<()> {
-        self.consumer
-            .commit(&self.list([(partition, KafkaOffset::Offset(offset.0))])?, CommitMode::Async)
+    /// Commits the next offsets of some partitions and returns how it went for each. Blocks.
+    pub fn commit(
+        &self,
+        offsets: &[(Partition, Offset)],
+    ) -> BTreeMap<Partition, Result<(), String>> {
+        let positions =
+            offsets.iter().map(|(partition, offset)| (*partition, KafkaOffset::Offset(offset.0)));
+        let outcome = self.list(positions).and_then(|list| {
+            self.consumer.commit(&list, CommitMode::Sync)?;
+            Ok(list)
+        });
+        match outcome {
+            Ok(list) => list
+                .elements()
+                .iter()
+                .map(|element| {
+                    (
+                        Partition(element.partition()),
+                        element.error().map_err(|error| error.to_string()),
+                    )
+                })
+                .collect(),
+            Err(error) => {
+                offsets.iter().map(|(partition, _)| (*partition, Err(error.to_string()))).collect()
+            }
+        }
     }
 
     /// The fatal error that ended the client, if one did.
@@ -220,6 +237,8 @@ fn client_config(kafka: &KafkaConfig, is_drain: bool, queue_bytes_max: u64) -> C
         .set("fetch.message.max.bytes", "524288")
         // At its default of a second a queue that was full stays empty for as long.
         .set("fetch.queue.backoff.ms", "10")
+        // A fetch that is under way delays a partition that begins or is resumed by as much.
+        .set("fetch.wait.max.ms", "100")
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("statistics.interval.ms", "1000")
         .extend(kafka.properties.iter().cloned());
@@ -289,15 +308,5 @@ impl ConsumerContext for GroupContext {
         if !told && let Err(error) = release(consumer, list) {
             tracing::debug!(%error, "partitions could not be released while closing");
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let outcome = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-            let outcome =
-                result.clone().and_then(|()| element.error()).map_err(|error| error.to_string());
-            (Partition(element.partition()), outcome)
-        };
-        let partitions = offsets.elements().iter().map(outcome).collect();
-        let _ = self.tell(GroupEvent::CommitDone { partitions });
     }
 }

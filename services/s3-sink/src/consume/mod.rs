@@ -6,6 +6,7 @@
 //! brokers) runs elsewhere and comes back as an [`Event`].
 
 mod actions;
+mod commit;
 mod group;
 mod lane;
 mod members;
@@ -21,6 +22,7 @@ use service_kit::health::Health;
 use service_kit::shutdown::Shutdown;
 use tracing::{info, warn};
 
+pub use commit::{Commit, Committer};
 pub use group::{Group, GroupEvent, Resume, Watermarks};
 pub use lane::{Lane, LaneConfig};
 
@@ -76,6 +78,13 @@ pub enum Event {
         /// The decision of the store.
         outcome: Result<StoreOutcome, UnreadableObject>,
     },
+    /// A commit ended.
+    CommitDone {
+        /// What was committed.
+        commit: Commit,
+        /// Or why not.
+        outcome: Result<(), String>,
+    },
     /// A task ended in a way that must not happen.
     Broken(String),
 }
@@ -107,6 +116,9 @@ pub enum SinkError {
     /// The Kafka client refused a call that has to work.
     #[error("the Kafka client failed: {0}")]
     Kafka(#[from] KafkaError),
+    /// A thread can't be started.
+    #[error("a thread can't be started: {0}")]
+    Thread(#[from] std::io::Error),
     /// The Kafka client gave up for good.
     #[error("the Kafka client ended with a fatal error: {0}")]
     Fatal(String),
@@ -149,6 +161,7 @@ pub struct SinkParts {
 /// The loop.
 pub struct Sink {
     group: Group,
+    committer: Committer,
     mode: Mode,
     lanes: BTreeMap<Partition, Lane>,
     lane_config: LaneConfig,
@@ -175,13 +188,14 @@ pub struct Sink {
 
 impl Sink {
     /// Connects; joins the group only in [`Sink::run`].
-    pub fn connect(parts: SinkParts) -> KafkaResult<Self> {
+    pub fn connect(parts: SinkParts) -> Result<Self, SinkError> {
         let events = channel();
         let group =
             Group::connect(&parts.kafka, parts.is_drain, parts.queue_bytes_max, events.0.clone())?;
         parts.metrics.held_bytes_max.set(parts.chunk_memory_bytes_max.cast_signed());
         parts.health.not_ready(members::READINESS, "has not joined the consumer group yet");
         Ok(Self {
+            committer: Committer::start(group.clone(), events.0.clone())?,
             group,
             mode: Mode::Run,
             lanes: BTreeMap::new(),
@@ -229,7 +243,7 @@ impl Sink {
             }
         };
         info!(?ending, "leaving the consumer group");
-        close(self.group, self.events.1);
+        close(self.group, self.committer, self.events.1);
         Ok(ending)
     }
 
@@ -261,12 +275,7 @@ impl Sink {
             Event::Group(GroupEvent::Revoked { partitions, lost }) => {
                 self.on_revoked(partitions, lost)
             }
-            Event::Group(GroupEvent::CommitDone { partitions }) => {
-                for (partition, outcome) in partitions {
-                    self.on_commit_done(partition, outcome)?;
-                }
-                Ok(())
-            }
+            Event::CommitDone { commit, outcome } => self.on_commit_done(commit, outcome),
             Event::Group(GroupEvent::Report { log_ends, steady }) => {
                 self.on_report(&log_ends, steady);
                 Ok(())
@@ -340,12 +349,13 @@ impl Sink {
 
 /// Leaves the group, so that its partitions move on at once and not when the session expires.
 /// Closing waits for the brokers; with none there it is left behind after a while.
-fn close(group: Group, events: Receiver<Event>) {
+fn close(group: Group, committer: Committer, events: Receiver<Event>) {
     const TIMEOUT: Duration = Duration::from_secs(5);
     // Without a receiver the client's callbacks answer by themselves.
     drop(events);
     let (closed, wait) = channel();
     let thread = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
+        committer.finish();
         drop(group);
         let _ = closed.send(());
     });

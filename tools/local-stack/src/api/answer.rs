@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::VERSION;
 use super::faults::ApiAction;
-use super::people::{People, Shown};
+use super::people::People;
 use super::query::Wanted;
+use super::user::Shown;
 
 const JSON: &str = "application/json; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -8,6 +8,7 @@ mod people;
 mod query;
 mod replay;
 mod spelling;
+mod user;
 mod vocabulary;
 
 use std::collections::BTreeMap;

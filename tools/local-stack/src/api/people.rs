@@ -1,9 +1,10 @@
 //! Makes users: from a seed and a page number, always the same ones.
 
-use serde::Serialize;
-use serde::ser::SerializeMap as _;
-
 use super::spelling::to_ascii;
+use super::user::{
+    Coordinates, Location, Login, Moment, Name, NationalId, Picture, PostcodeValue, Street,
+    Timezone, User,
+};
 use super::vocabulary::{ANIMALS, COLOURS, NATIONS, Nation, PASSWORDS, Postcode, TIMEZONES};
 
 /// Ages are those of this year, so that a seed gives the same bytes in every year.
@@ -11,99 +12,6 @@ const REFERENCE_YEAR: u16 = 2026;
 
 /// Portraits are numbered from 0.
 const PORTRAITS: u8 = 100;
-
-/// A user as the API shows it.
-#[derive(Debug, Serialize)]
-pub(super) struct User {
-    gender: &'static str,
-    name: Name,
-    location: Location,
-    /// Absent in a user that is flawed on purpose.
-    email: Option<String>,
-    login: Login,
-    dob: Moment,
-    registered: Moment,
-    phone: String,
-    cell: String,
-    id: NationalId,
-    picture: Picture,
-    nat: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Name {
-    title: &'static str,
-    first: &'static str,
-    last: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Location {
-    street: Street,
-    city: &'static str,
-    state: &'static str,
-    country: &'static str,
-    postcode: PostcodeValue,
-    coordinates: Coordinates,
-    timezone: Timezone,
-}
-
-#[derive(Debug, Serialize)]
-struct Street {
-    number: u32,
-    name: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum PostcodeValue {
-    Integer(u32),
-    Text(String),
-}
-
-/// Degrees as text with four decimals.
-#[derive(Debug, Serialize)]
-struct Coordinates {
-    latitude: String,
-    longitude: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Timezone {
-    offset: &'static str,
-    description: &'static str,
-}
-
-/// The digests have the right length and shape; they are of nothing.
-#[derive(Debug, Serialize)]
-struct Login {
-    uuid: String,
-    username: String,
-    password: &'static str,
-    salt: String,
-    md5: String,
-    sha1: String,
-    sha256: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Moment {
-    date: String,
-    age: u16,
-}
-
-#[derive(Debug, Serialize)]
-struct NationalId {
-    name: &'static str,
-    value: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Picture {
-    large: String,
-    medium: String,
-    thumbnail: String,
-}
 
 /// What can be wrong with a user that is flawed on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,77 +201,6 @@ pub(super) fn nation(code: &str) -> Option<&'static Nation> {
     NATIONS.into_iter().find(|nation| nation.code.eq_ignore_ascii_case(code))
 }
 
-/// The fields of a user that a request wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fields(u16);
-
-/// The names of the fields, in the order in which the API writes them.
-const FIELD_NAMES: [&str; 12] = [
-    "gender",
-    "name",
-    "location",
-    "email",
-    "login",
-    "dob",
-    "registered",
-    "phone",
-    "cell",
-    "id",
-    "picture",
-    "nat",
-];
-
-impl Fields {
-    /// Every field.
-    pub(super) const ALL: Self = Self((1 << FIELD_NAMES.len()) - 1);
-
-    /// The fields named in a list with commas; other names are ignored.
-    pub(super) fn named(list: &str) -> Self {
-        let is_named = |name: &&str| list.split(',').any(|wanted| wanted.trim() == *name);
-        let bits = FIELD_NAMES.iter().enumerate().filter(|(_, name)| is_named(name));
-        Self(bits.fold(0, |bits, (index, _)| bits | 1 << index))
-    }
-
-    /// The fields here that are not in `other`.
-    pub(super) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    fn has(self, index: usize) -> bool {
-        self.0 & 1 << index != 0
-    }
-}
-
-/// A user with some of its fields.
-pub(super) struct Shown(pub(super) User, pub(super) Fields);
-
-impl Serialize for Shown {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(user, fields) = self;
-        let mut map = serializer.serialize_map(None)?;
-        for (index, name) in FIELD_NAMES.into_iter().enumerate() {
-            if !fields.has(index) || name == "email" && user.email.is_none() {
-                continue;
-            }
-            match name {
-                "gender" => map.serialize_entry(name, user.gender)?,
-                "name" => map.serialize_entry(name, &user.name)?,
-                "location" => map.serialize_entry(name, &user.location)?,
-                "email" => map.serialize_entry(name, &user.email)?,
-                "login" => map.serialize_entry(name, &user.login)?,
-                "dob" => map.serialize_entry(name, &user.dob)?,
-                "registered" => map.serialize_entry(name, &user.registered)?,
-                "phone" => map.serialize_entry(name, &user.phone)?,
-                "cell" => map.serialize_entry(name, &user.cell)?,
-                "id" => map.serialize_entry(name, &user.id)?,
-                "picture" => map.serialize_entry(name, &user.picture)?,
-                _ => map.serialize_entry(name, user.nat)?,
-            }
-        }
-        map.end()
-    }
-}
-
 /// The 64-bit FNV-1a hash: small, and the same on every machine and in every version.
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -380,6 +217,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::api::user::{Fields, Shown};
 
     fn users(seed: &str, page: u64, count: usize, flawed_ratio: f64) -> Vec<Value> {
         let mut people = People::new(seed, page, Vec::new(), None, flawed_ratio);

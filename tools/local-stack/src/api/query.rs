@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::people::{Fields, Gender, nation};
+use super::people::{Gender, nation};
+use super::user::Fields;
 use super::vocabulary::Nation;
 
 /// The most users of one page.

@@ -89,8 +89,9 @@ pub enum S3StartError {
     },
 }
 
-/// Requests by operation and then by outcome: an HTTP status, `not_applied` (cut off before) or
-/// `answer_lost` (cut off after).
+/// Requests by operation and then by outcome: an HTTP status, `not_applied` (cut off before),
+/// `answer_lost` (cut off after) or `failed` (no answer could be made). A request whose client went
+/// away is not counted.
 pub type RequestCounts = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// An S3 server on 127.0.0.1. Dropping it ends it; its directory stays.

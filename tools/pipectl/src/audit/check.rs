@@ -135,9 +135,8 @@ impl Object {
 
 fn foreign(layout: &Layout, key: &str) -> Finding {
     let (topic, prefix) = (layout.topic(), layout.topic_prefix());
-    let message = format!(
-        "{key} is no chunk of {topic}: readers take it for data, move it out of {prefix}"
-    );
+    let message =
+        format!("{key} is no chunk of {topic}: readers take it for data, move it out of {prefix}");
     Finding::about(Check::Foreign, None, key, message)
 }
 
@@ -161,3 +160,7 @@ fn letters(topic: &str, log: &DeadLetterLog, report: &mut Report) {
         ));
     }
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

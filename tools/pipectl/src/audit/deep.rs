@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use arrow::array::AsArray;
-use arrow::datatypes::{Fields, Int32Type, Int64Type};
+use arrow::datatypes::{Field, Fields, Int32Type, Int64Type};
 use bytes::Bytes;
 use chunk_ledger::{Chunk, FOOTER_PREFIX, Offset, from_metadata, to_metadata};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use pipeline_model::schema::{KAFKA_OFFSET, KAFKA_PARTITION, schema};
@@ -87,9 +87,18 @@ fn schema_problem(found: &Fields) -> Option<String> {
     }
     let differing = found.iter().zip(wanted).find(|(found, wanted)| found != wanted);
     Some(match differing {
-        Some((found, wanted)) => format!("it has another schema: {found:?}, not {wanted:?}"),
-        None => format!("it has another schema: {} columns, not {}", found.len(), wanted.len()),
+        Some((found, wanted)) => {
+            format!("it has a column {}, where {} should be", column(found), column(wanted))
+        }
+        None => format!("it has {} columns, not {}", found.len(), wanted.len()),
     })
+}
+
+/// `zip Utf8 (required, id 6)`.
+fn column(field: &Field) -> String {
+    let presence = if field.is_nullable() { "nullable" } else { "required" };
+    let id = field.metadata().get(PARQUET_FIELD_ID_META_KEY).map_or("none", String::as_str);
+    format!("{} {} ({presence}, id {id})", field.name(), field.data_type())
 }
 
 /// What was seen of the rows; of each kind of mistake the first one is kept as an example.
@@ -183,3 +192,7 @@ impl Mistakes {
         self.first.get_or_insert_with(example);
     }
 }
+
+#[cfg(test)]
+#[path = "deep_tests.rs"]
+mod tests;

@@ -23,11 +23,7 @@ pub(super) struct PartitionAudit<'a> {
 }
 
 impl<'a> PartitionAudit<'a> {
-    pub(super) fn new(
-        layout: &'a Layout,
-        partition: Partition,
-        objects: Vec<&'a Object>,
-    ) -> Self {
+    pub(super) fn new(layout: &'a Layout, partition: Partition, objects: Vec<&'a Object>) -> Self {
         let mut chunks: Vec<(&Object, &Chunk)> =
             objects.iter().filter_map(|object| Some((*object, object.chunk()?))).collect();
         chunks.sort_by(|(a, one), (b, other)| (one.range, &a.key).cmp(&(other.range, &b.key)));
@@ -84,11 +80,12 @@ impl<'a> PartitionAudit<'a> {
         else {
             return self.unknown_partition(kafka.partitions.len());
         };
-        self.start(*log);
+        if !self.end(*committed, *log) {
+            self.start(*log);
+        }
         if let Some(committed) = committed {
             self.commit(*committed, *log, group);
         }
-        self.end(*committed, *log);
         let waiting = self.waiting(*log);
         if expect_drained && !waiting.is_empty() {
             let message = format!(
@@ -142,11 +139,12 @@ impl<'a> PartitionAudit<'a> {
         self.found(Check::Invariant(Invariant::L1), missing, last.as_slice(), message);
     }
 
-    /// The chain's end lies inside the log, or Kafka and the objects have parted.
-    fn end(&mut self, committed: Option<Offset>, log: OffsetRange) {
+    /// The chain's end lies inside the log, or the objects and Kafka have parted: then its start
+    /// says nothing. Returns whether they have.
+    fn end(&mut self, committed: Option<Offset>, log: OffsetRange) -> bool {
         let partition = self.partition;
         let last = self.last();
-        let end = last.map(|(_, chunk)| chunk.range.end);
+        let stored = last.map(|(_, chunk)| chunk.range.end);
         if let Some((object, Chunk { range, .. })) = last
             && range.end > log.end
         {
@@ -157,16 +155,19 @@ impl<'a> PartitionAudit<'a> {
                 range.end, log.end
             );
             self.found(Check::Log, beyond, &[object.key.as_str()], message);
-        } else if let Some(end) = end.max(committed)
-            && end < log.start
+            return true;
+        }
+        if let Some(stored) = stored.max(committed)
+            && stored < log.start
         {
-            let removed = OffsetRange { start: end, end: log.start };
+            let removed = OffsetRange { start: stored, end: log.start };
             let message = format!(
                 "Kafka has removed {removed} of partition {partition} before it was stored: \
                  its retention is too short for the sink's lag"
             );
             self.found(Check::Log, removed, &[], message);
         }
+        false
     }
 
     /// Rejected offsets against the dead letters of the same range.
@@ -200,8 +201,9 @@ impl<'a> PartitionAudit<'a> {
     pub(super) fn finish(self, kafka: Option<&KafkaFacts>, report: &mut Report) {
         let chunks = self.chunks.iter().map(|(_, chunk)| *chunk);
         let offsets = kafka.and_then(|kafka| kafka.partitions.get(&self.partition)).copied();
-        let every = OffsetRange { start: Offset(i64::MIN), end: Offset(i64::MAX) };
-        let letters = |kafka: &KafkaFacts| kafka.dead_letters.letters(self.partition, every).count();
+        let every = OffsetRange { start: Offset(0), end: Offset(i64::MAX) };
+        let letters =
+            |kafka: &KafkaFacts| kafka.dead_letters.letters(self.partition, every).count();
         report.partitions.push(PartitionReport {
             partition: self.partition.0,
             chunks: self.chunks.len() as u64,

@@ -224,3 +224,7 @@ impl fmt::Display for Report {
 fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

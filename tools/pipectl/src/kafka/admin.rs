@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{ClusterError, Complaints, KafkaConfig, client_config, refused, refused_config};
+use super::{
+    ClusterError, Complaints, KafkaConfig, client_config, is_missing, refused, refused_config,
+};
 use crate::topics::TopicSpec;
 
 /// A client of the admin API.
 pub struct Admin {
     client: AdminClient<Complaints>,
-    options: AdminOptions,
+    timeout: Duration,
 }
 
 /// What became of a request to create a topic.
@@ -32,9 +35,7 @@ impl Admin {
         let client = client_config(config)
             .create_with_context::<_, AdminClient<Complaints>>(Complaints::default())
             .map_err(refused_config)?;
-        let timeout = Some(config.timeout);
-        let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
-        Ok(Self { client, options })
+        Ok(Self { client, timeout: config.timeout })
     }
 
     /// Asks for a topic.
@@ -42,9 +43,8 @@ impl Admin {
         let what = || format!("can't create topic {:?}", spec.name);
         let replication = TopicReplication::Fixed(spec.replication);
         let topic = NewTopic::new(&spec.name, spec.partitions, replication);
-        let topic =
-            spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
-        let answer = self.client.create_topics([&topic], &self.options).await;
+        let topic = spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+        let answer = self.client.create_topics([&topic], &self.options()).await;
         let results = answer.map_err(|error| failed("CreateTopics", what(), &error))?;
         match results.into_iter().next() {
             Some(Ok(_)) => Ok(Created::Yes),
@@ -57,21 +57,33 @@ impl Admin {
         }
     }
 
-    /// The configuration of a topic, defaults included.
+    /// The configuration of a topic, defaults included; `None` if there is no such topic.
+    ///
+    /// Every broker knows it, so `broker` is asked. Any other admin request waits for the
+    /// controller, which brokers without an admin API do not have.
     pub async fn configuration(
         &self,
         topic: &str,
-    ) -> Result<BTreeMap<String, String>, ClusterError> {
+        broker: i32,
+    ) -> Result<Option<BTreeMap<String, String>>, ClusterError> {
         let what = || format!("can't read the configuration of topic {topic:?}");
         let wanted = [ResourceSpecifier::Topic(topic)];
-        let answer = self.client.describe_configs(&wanted, &self.options).await;
+        let options = self.options().broker_id(broker);
+        let answer = self.client.describe_configs(&wanted, &options).await;
         let results = answer.map_err(|error| failed("DescribeConfigs", what(), &error))?;
         let resource = match results.into_iter().next() {
-            Some(result) => result.map_err(|code| refused(what(), &code))?,
+            Some(Ok(resource)) => resource,
+            Some(Err(code)) if is_missing(Some(code)) => return Ok(None),
+            Some(Err(code)) => return Err(refused(what(), &code)),
             None => return Err(refused(what(), &"the brokers' answer names no topic")),
         };
         let entries = resource.entries.into_iter();
-        Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+        Ok(Some(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect()))
+    }
+
+    fn options(&self) -> AdminOptions {
+        let timeout = Some(self.timeout);
+        AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
     }
 }
 

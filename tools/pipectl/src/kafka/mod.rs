@@ -87,6 +87,15 @@ pub struct PartitionOffsets {
     pub log: OffsetRange,
 }
 
+/// The brokers and the topics that there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// Ids of the brokers.
+    pub brokers: Vec<i32>,
+    /// Topics by name.
+    pub topics: BTreeMap<String, TopicDescription>,
+}
+
 /// A topic as the brokers describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
@@ -124,13 +133,14 @@ impl Cluster {
         Ok(Self { consumer, config: config.clone(), group })
     }
 
-    /// How many brokers there are, and every topic by its name.
-    pub fn topics(&self) -> Result<(usize, BTreeMap<String, TopicDescription>), ClusterError> {
+    /// The brokers and the topics that there are.
+    pub fn overview(&self) -> Result<Overview, ClusterError> {
         let metadata = self.metadata(None)?;
         let exists = |topic: &&MetadataTopic| !is_missing(topic.error().map(Into::into));
         let topics = metadata.topics().iter().filter(exists);
         let topics = topics.map(|topic| (topic.name().to_owned(), describe(topic.partitions())));
-        Ok((metadata.brokers().len(), topics.collect()))
+        let brokers = metadata.brokers().iter().map(|broker| broker.id());
+        Ok(Overview { brokers: brokers.collect(), topics: topics.collect() })
     }
 
     /// The partitions of `topic`, ascending; `None` if there is no such topic.
@@ -174,8 +184,13 @@ impl Cluster {
     }
 
     /// The offsets that Kafka holds of `partition`.
-    pub fn log_range(&self, topic: &str, partition: Partition) -> Result<OffsetRange, ClusterError> {
-        let what = || format!("can't read where the log of partition {partition} of {topic:?} lies");
+    pub fn log_range(
+        &self,
+        topic: &str,
+        partition: Partition,
+    ) -> Result<OffsetRange, ClusterError> {
+        let what =
+            || format!("can't read where the log of partition {partition} of {topic:?} lies");
         let (start, end) =
             self.persist(what, |left| self.consumer.fetch_watermarks(topic, partition.0, left))?;
         Ok(OffsetRange { start: Offset(start), end: Offset(end) })

@@ -1,0 +1,11 @@
+//! The parts over real sockets, with the clients that the pipeline uses.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+
+mod api;
+mod control;
+mod kafka;
+mod s3;
+mod s3_faults;
+mod s3_multipart;
+mod support;
+mod up;
