@@ -12,7 +12,11 @@ use anyhow::{Result, bail};
 
 /// Asks `condition` again and again until it gives a value. Waiting for a condition, not for a
 /// time: the limit only ends a test that would hang.
-pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     const INTERVAL: Duration = Duration::from_millis(50);
     let deadline = Instant::now() + limit;
     loop {

@@ -47,7 +47,8 @@ pub fn read_topic(bootstrap_servers: &str, topic: &str) -> Result<BTreeMap<Coord
         .set("enable.partition.eof", "true")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
-    let partitions: Vec<i32> = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.id()).collect();
+    let partitions: Vec<i32> =
+        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.id()).collect();
     let mut list = TopicPartitionList::new();
     for partition in &partitions {
         list.add_partition_offset(topic, *partition, Offset::Beginning)?;
@@ -58,7 +59,10 @@ pub fn read_topic(bootstrap_servers: &str, topic: &str) -> Result<BTreeMap<Coord
         match consumer.poll(TIMEOUT).context("the topic can't be read to its end")? {
             Ok(message) => {
                 let headers = message.headers().map(|headers| {
-                    headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
+                    headers
+                        .iter()
+                        .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec()))
+                        .collect()
                 });
                 let sent = Sent {
                     payload: message.payload().map(<[u8]>::to_vec),
@@ -76,7 +80,9 @@ pub fn read_topic(bootstrap_servers: &str, topic: &str) -> Result<BTreeMap<Coord
     for partition in partitions {
         let first = messages.range((partition, 0)..(partition + 1, 0)).next();
         if let Some(((_, offset), _)) = first.filter(|((_, offset), _)| *offset > 0) {
-            bail!("partition {partition} begins at offset {offset}: the embedded cluster dropped messages");
+            bail!(
+                "partition {partition} begins at offset {offset}: the embedded cluster dropped messages"
+            );
         }
     }
     Ok(messages)
@@ -107,9 +113,16 @@ impl Verdict {
 /// Compares every row, value by value, with the message at its coordinates. `expected` says which
 /// messages should be rows. Values are compared as serde_json reads them into a tree, not by the
 /// services' decoder.
-pub fn judge(messages: &BTreeMap<Coordinates, Sent>, expected: impl Fn(&Sent) -> bool, rows: &[Row]) -> Result<Verdict> {
-    let mut missing: BTreeSet<_> =
-        messages.iter().filter(|(_, sent)| expected(sent)).map(|(coordinates, _)| *coordinates).collect();
+pub fn judge(
+    messages: &BTreeMap<Coordinates, Sent>,
+    expected: impl Fn(&Sent) -> bool,
+    rows: &[Row],
+) -> Result<Verdict> {
+    let mut missing: BTreeSet<_> = messages
+        .iter()
+        .filter(|(_, sent)| expected(sent))
+        .map(|(coordinates, _)| *coordinates)
+        .collect();
     let mut verdict = Verdict { expected: missing.len(), rows: rows.len(), ..Verdict::default() };
     let mut seen = BTreeSet::new();
     for row in rows {
@@ -133,7 +146,8 @@ fn agrees(row: &Row, sent: &Sent) -> Result<bool> {
     let text = |name: &str| json[name].as_str().map(str::to_owned);
     // Through a tree the digits of a large integer would be lost.
     let after = payload.split_once("\"zip\":").map_or("", |(_, after)| after.trim_start());
-    let zip: String = after.trim_start_matches('"').chars().take_while(char::is_ascii_digit).collect();
+    let zip: String =
+        after.trim_start_matches('"').chars().take_while(char::is_ascii_digit).collect();
     let [name, gender, address, city, nation, row_zip, email] = &row.text;
     Ok(text("name").as_ref() == Some(name)
         && text("gender").as_ref() == Some(gender)

@@ -21,7 +21,9 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     // A test lies in target/PROFILE/deps, the demo in target/PROFILE.
     let folders = this.ancestors().skip(1).take(2);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.with_context(|| format!("the binary {name} is not built: run `cargo build --workspace` first"))
+    found.with_context(|| {
+        format!("the binary {name} is not built: run `cargo build --workspace` first")
+    })
 }
 
 /// A running binary. It is killed when dropped.
@@ -43,7 +45,8 @@ impl Process {
         folder: &Path,
         label: &str,
     ) -> Result<Self> {
-        let (log, output) = (folder.join(format!("{label}.log")), folder.join(format!("{label}.out")));
+        let (log, output) =
+            (folder.join(format!("{label}.log")), folder.join(format!("{label}.out")));
         let child = Command::new(binary(binary_name)?)
             .args(arguments)
             // Settings and credentials of the machine must not leak into a test.
@@ -88,7 +91,11 @@ impl Process {
     /// Waits until it ends, and fails unless it succeeded.
     pub fn wait_success(&mut self) -> Result<()> {
         let status = self.wait()?;
-        if status.success() { Ok(()) } else { bail!("{} ended with {status}\n{}", self.name, self.tail()) }
+        if status.success() {
+            Ok(())
+        } else {
+            bail!("{} ended with {status}\n{}", self.name, self.tail())
+        }
     }
 
     /// Whether it still runs.
@@ -162,7 +169,8 @@ impl Process {
     /// The address in the line that services log when their admin server listens.
     fn admin_addr(&self) -> Result<Option<String>> {
         let log = self.log()?;
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let mut lines =
+            log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let addr = lines.find_map(|line| {
             let fields = line.get("fields").unwrap_or(&line);
             let is_it = fields.get("message")?.as_str()? == "admin server listens";

@@ -59,7 +59,9 @@ pub fn read(folder: &Path) -> Result<Vec<Row>> {
 }
 
 fn append(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
-    let column = |name: &str| batch.column_by_name(name).with_context(|| format!("there is no column {name}"));
+    let column = |name: &str| {
+        batch.column_by_name(name).with_context(|| format!("there is no column {name}"))
+    };
     let mut text = Vec::new();
     for name in ["name", "gender", "address", "city", "nation", "zip", "email"] {
         text.push(column(name)?.as_string::<i32>());
@@ -70,7 +72,10 @@ fn append(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
     let offset = column("kafka_offset")?.as_primitive::<Int64Type>();
     let timestamp = column("kafka_timestamp")?.as_primitive::<TimestampMillisecondType>();
     for index in 0..batch.num_rows() {
-        anyhow::ensure!(batch.columns().iter().all(|column| column.is_valid(index)), "row {index} holds a null");
+        anyhow::ensure!(
+            batch.columns().iter().all(|column| column.is_valid(index)),
+            "row {index} holds a null"
+        );
         rows.push(Row {
             text: std::array::from_fn(|field| text[field].value(index).to_owned()),
             coordinates: [latitude.value(index), longitude.value(index)],

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -24,6 +23,8 @@ use tokio::sync::Semaphore;
 
 use crate::health::{Health, Report};
 use crate::metrics::Metrics;
+
+pub use axum::Router;
 
 /// Open connections; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 64;

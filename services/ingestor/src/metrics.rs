@@ -77,7 +77,7 @@ impl IngestorMetrics {
             )?,
             failed: registry.counter(
                 "ingestor_messages_failed_total",
-                "messages whose delivery report says that they are lost",
+                "messages that are lost, by their delivery report or refused by the client",
             )?,
             in_flight: registry
                 .int_gauge("ingestor_messages_in_flight", "messages queued or on their way")?,

@@ -187,6 +187,7 @@ impl RunHeaders {
 pub(crate) struct Producer {
     inner: ThreadedProducer<Reports>,
     topic: String,
+    failed_total: IntCounter,
 }
 
 impl Producer {
@@ -201,11 +202,12 @@ impl Producer {
         // The level of a configuration is taken from the log's when it is made; the properties were
         // read before the log was started.
         config.set_log_level(ClientConfig::new().log_level);
-        let reports = Reports { delivered_total, failed_total, errors: ErrorLog::default() };
+        let errors = ErrorLog::default();
+        let reports = Reports { delivered_total, failed_total: failed_total.clone(), errors };
         let inner = config
             .create_with_context(reports)
             .map_err(|error: KafkaError| ProducerError::Create(error.to_string()))?;
-        Ok(Self { inner, topic: topic.to_string() })
+        Ok(Self { inner, topic: topic.to_string(), failed_total })
     }
 
     /// Asks a broker about the topic, for at most 5 s.
@@ -248,6 +250,7 @@ impl Producer {
             };
             tally.not_queued();
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                self.failed_total.inc();
                 return tally.refused(&error);
             }
             record = refused;

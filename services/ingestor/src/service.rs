@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use service_kit::admin::AdminServer;
+use service_kit::admin::{AdminServer, Router};
 use service_kit::health::Health;
 use service_kit::shutdown::Shutdown;
 use tokio::sync::oneshot;
@@ -85,7 +85,7 @@ impl Service {
                 let (stop, stopped) = oneshot::channel::<()>();
                 // A dropped sender stops it as well.
                 let stopped = async move { stopped.await.unwrap_or_default() };
-                Some((stop, tokio::spawn(server.serve(Default::default(), stopped))))
+                Some((stop, tokio::spawn(server.serve(Router::new(), stopped))))
             }
         };
         let helpers = vec![

@@ -41,7 +41,7 @@ struct Up {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
 
-    /// The topic; DLQ messages go to `TOPIC.dlq`, which has one partition.
+    /// The topic; its dead letters go to `TOPIC.dlq`, which has one partition.
     #[arg(long, value_name = "TOPIC", default_value = "names_topic")]
     topic: String,
 

@@ -48,8 +48,10 @@ static STORE: [Setting; 5] = [
     ),
 ];
 
-/// Logs of a tool are read by the person who runs it.
-static LOGS: [Setting; 2] = [LOG_FORMAT.default("text"), LOG_LEVEL.default("warn")];
+/// Logs of a tool are read by the person who runs it. What the SDK tries in vain it says again when
+/// nothing is left to try.
+static LOGS: [Setting; 2] =
+    [LOG_FORMAT.default("text"), LOG_LEVEL.default("warn,aws_config=error")];
 
 /// Belong to one call, not to a deployment: flags only, no variables.
 static TIMEOUT: Setting =

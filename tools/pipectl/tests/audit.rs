@@ -3,6 +3,7 @@
 
 mod common;
 
+use chunk_ledger::Chunk;
 use common::{Scene, chunk, object, pipectl};
 
 #[test]
@@ -91,6 +92,25 @@ fn only_a_deep_audit_opens_objects() {
     let unreadable = format!("parquet: {} can't be read as Parquet: ", scene.key(&garbage));
     assert!(found[1].starts_with(&unreadable), "{found:?}");
     assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn a_deep_audit_asks_kafka_about_gaps() {
+    let scene = Scene::new(true);
+    scene.produce(0, 30);
+    scene.store(&Chunk { rows: 17, gaps: 3, ..chunk(0, 0, 20, 0) }, &[4, 5, 19]);
+    scene.store(&chunk(0, 20, 30, 0), &[]);
+    let run = scene.pipectl("audit");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.out.contains("note: only --deep asks Kafka about the 3 gaps"), "{}", run.out);
+    let run = scene.pipectl("audit --deep --json");
+    let lacking = format!(
+        "L1: {} lacks 3 messages that Kafka holds, first offset 4 of partition 0: \
+         neither a row nor a dead letter",
+        scene.key(&chunk(0, 0, 20, 0))
+    );
+    assert_eq!((run.code, run.findings()), (Some(1), vec![lacking]));
+    assert_eq!(run.json()["totals"]["lost"], 3);
 }
 
 #[test]

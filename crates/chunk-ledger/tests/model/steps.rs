@@ -74,12 +74,14 @@ pub(crate) enum Runtime {
 /// One thing that happens. Numbers name the process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
-    /// The partition is assigned; whoever had it may not know.
+    /// The partition is assigned to a process, which may have had it before; whoever has it may
+    /// not know.
     Assign(usize),
-    /// The sink learns that the partition is no longer its own.
-    Revoke(usize),
-    /// The process dies.
-    Crash(usize),
+    /// The partition is assigned to a process that crashed and was started again.
+    AssignRestarted(usize),
+    /// The process crashes, or learns that the partition is no longer its own: from here on it
+    /// does nothing, but what it has sent travels on.
+    Leave(usize),
     /// The next message is offered, or the one in hand again.
     Deliver(usize),
     /// The open chunk reaches its age limit.
@@ -158,12 +160,16 @@ impl Model for Rules {
             let owns = slot.as_ref().is_some_and(|process| process.sink.is_some());
             // Of two empty slots the first is taken: they are the same but for their number.
             let is_twin = slot.is_none() && world.processes[..index].contains(&None);
-            if !owns && !is_twin && world.assignments < self.assignments_max {
+            let may_assign = !owns && !is_twin && world.assignments < self.assignments_max;
+            if may_assign {
                 steps.push(Step::Assign(index));
             }
             let Some(process) = slot else { continue };
+            if may_assign {
+                steps.push(Step::AssignRestarted(index));
+            }
             if owns {
-                steps.extend([Step::Revoke(index), Step::Crash(index)]);
+                steps.push(Step::Leave(index));
             }
             if process.requests.put.is_some() && world.lost_answers < self.lost_answers_max {
                 steps.push(Step::LosePut(index));
@@ -184,17 +190,22 @@ impl Model for Rules {
         let mut world = world.clone();
         match step {
             Step::Assign(index) => self.assign(&mut world, index),
-            Step::Revoke(index) => {
+            Step::AssignRestarted(index) => {
+                let process = world.processes[index].take()?;
+                world.abandon(self, process.requests);
+                self.assign(&mut world, index);
+            }
+            Step::Leave(index) => {
                 let process = world.processes[index].as_mut()?;
                 process.sink = None;
                 if self.runtime != Runtime::MixesAssignments {
-                    let requests = std::mem::take(&mut process.requests);
+                    let (writer, requests) =
+                        (process.writer, std::mem::take(&mut process.requests));
                     world.abandon(self, requests);
+                    if !world.knows(writer) {
+                        world.processes[index] = None;
+                    }
                 }
-            }
-            Step::Crash(index) => {
-                let process = world.processes[index].take()?;
-                world.abandon(self, process.requests);
             }
             Step::Deliver(index) => {
                 let sink = world.processes[index].as_ref()?.sink.as_ref()?;
@@ -317,8 +328,8 @@ impl Rules {
             PartitionLedger::new(PARTITION, process.writer, LIMITS, position, world.committed);
         process.sink = Some(Sink { ledger, read: position, held: None, open: Vec::new() });
         world.assignments += 1;
-        world.assignee = Some(index);
         if self.group == Group::Fenced {
+            world.assignee = Some(index);
             world.late_commits.clear();
         }
         self.report(world, index, T0, |_| ());
@@ -404,6 +415,12 @@ impl Rules {
 }
 
 impl World {
+    /// Whether anything bears the writer's name; if not, it might as well have another.
+    fn knows(&self, writer: WriterId) -> bool {
+        let stored = self.objects.values().map(|object| &object.now);
+        stored.chain(&self.late_puts).any(|content| content.chunk.writer == writer)
+    }
+
     /// What a process has sent travels on without it.
     fn abandon(&mut self, rules: &Rules, requests: Requests) {
         if let Some(Put { content, answer: None }) = requests.put {

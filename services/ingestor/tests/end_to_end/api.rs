@@ -16,6 +16,9 @@ use crate::process::within_a_minute;
 /// The nationality whose users are all bad.
 pub(crate) const NOWHERE: &str = "zz";
 
+/// The nationality whose users have a city of 2,000 letters.
+pub(crate) const LONG: &str = "ll";
+
 /// One answer that is no page of numbered users.
 #[derive(Clone)]
 pub(crate) struct Scripted {
@@ -96,9 +99,14 @@ async fn answer(
     let mut users: Vec<Value> = (first..*next).map(user).collect();
     let bad = match (query.get("nat").map(String::as_str), users.len()) {
         (Some(NOWHERE), _) => 0..users.len(),
-        (_, 1) => 0..0,
+        (Some(LONG), _) | (_, 1) => 0..0,
         (_, many) => many - 1..many,
     };
+    if query.get("nat").is_some_and(|nat| nat == LONG) {
+        for user in &mut users {
+            user["location"]["city"] = "long".repeat(500).into();
+        }
+    }
     for user in &mut users[bad] {
         user["location"]["coordinates"]["latitude"] = "north".into();
     }

@@ -158,6 +158,25 @@ async fn a_message_that_kafka_refuses_fails_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_client_refuses_fails_the_run() {
+    let kafka = Kafka::start();
+    let api = Api::start([]).await;
+    let ended = Ingestor::run(&kafka, &api)
+        .envs(pages(1))
+        .env("API_RESULTS", "3")
+        // The least that librdkafka takes; every user of this nationality is longer.
+        .env("KAFKA_CONFIG", "message.max.bytes=1000")
+        .env("API_NAT", api::LONG)
+        .start()
+        .wait()
+        .await;
+    ended.expect_code(1);
+    let summary = ended.summary();
+    assert_eq!((&summary["delivered"], &summary["failed"]), (&0.into(), &3.into()), "{summary}");
+    assert!(summary["last_error"].as_str().unwrap().contains("MessageSizeTooLarge"), "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_a_run_early_with_every_message_delivered() {
     let kafka = Kafka::start();
     let api = Api::start([]).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chunk_ledger::{Chunk, Layout, MetadataError, ObjectName, Partition};
+use chunk_ledger::{Chunk, Layout, MetadataError, ObjectName, Offset, Partition};
 use pipeline_model::dead_letter;
 
 use super::finding::{Check, Finding};
@@ -23,8 +23,8 @@ pub struct Evidence<'a> {
     pub objects: &'a [Object],
     /// What Kafka says; `None` if it was not asked.
     pub kafka: Option<&'a KafkaFacts>,
-    /// What is wrong inside the objects; `None` if nobody looked.
-    pub contents: Option<Vec<Finding>>,
+    /// What the objects are like inside; `None` if nobody looked.
+    pub contents: Option<Contents>,
     /// The consumer group of the sink.
     pub group: &'a str,
     /// Whether everything should be stored by now.
@@ -70,6 +70,30 @@ pub struct KafkaFacts {
     pub dead_letters: DeadLetterLog,
 }
 
+/// What the objects are like inside.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// Everything that is wrong with single objects.
+    pub findings: Vec<Finding>,
+    /// Chunks that lost messages.
+    pub dropped: Vec<Dropped>,
+    /// Whether there were more gaps than could be held against Kafka.
+    pub gaps_truncated: bool,
+}
+
+/// A chunk without some of its messages: Kafka has them, but they are neither rows nor dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// The partition.
+    pub partition: Partition,
+    /// The object's key.
+    pub key: String,
+    /// The first of them.
+    pub first: Offset,
+    /// How many there are.
+    pub count: u64,
+}
+
 /// Checks everything seen. Findings come by partition, in the order of offsets; those that concern
 /// no single partition come last.
 pub fn check(evidence: Evidence<'_>) -> Report {
@@ -86,9 +110,11 @@ pub fn check(evidence: Evidence<'_>) -> Report {
             None => elsewhere.push(foreign(layout, &object.key)),
         }
     }
-    let mut contents_of: BTreeMap<Option<Partition>, Vec<Finding>> = BTreeMap::new();
-    for finding in contents.into_iter().flatten() {
-        contents_of.entry(finding.partition).or_default().push(finding);
+    let deep = contents.is_some();
+    let Contents { findings, dropped, gaps_truncated } = contents.unwrap_or_default();
+    let mut inside: BTreeMap<Option<Partition>, Vec<Finding>> = BTreeMap::new();
+    for finding in findings {
+        inside.entry(finding.partition).or_default().push(finding);
     }
     for (partition, objects) in by_partition {
         let mut audit = PartitionAudit::new(layout, partition, objects);
@@ -98,10 +124,11 @@ pub fn check(evidence: Evidence<'_>) -> Report {
             audit.log(kafka, group, expect_drained);
             audit.dead_letters(&kafka.dead_letters);
         }
-        audit.contents(contents_of.remove(&Some(partition)).unwrap_or_default());
+        audit.inside(inside.remove(&Some(partition)).unwrap_or_default());
+        audit.dropped(dropped.iter().filter(|dropped| dropped.partition == partition));
         audit.finish(kafka, &mut report);
     }
-    report.findings.extend(contents_of.into_values().flatten());
+    report.findings.extend(inside.into_values().flatten());
     report.findings.extend(elsewhere);
     match kafka {
         Some(kafka) => letters(layout.topic(), &kafka.dead_letters, &mut report),
@@ -111,6 +138,13 @@ pub fn check(evidence: Evidence<'_>) -> Report {
         ),
     }
     report.total();
+    if kafka.is_some() && !deep && report.totals.gaps > 0 {
+        let note = format!("only --deep asks Kafka about the {} gaps", report.totals.gaps);
+        report.notes.push(note);
+    }
+    if gaps_truncated {
+        report.notes.push("there are too many gaps to ask Kafka about each of them".to_owned());
+    }
     report
 }
 

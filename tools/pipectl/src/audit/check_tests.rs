@@ -333,21 +333,35 @@ fn strangers_in_the_dead_letter_topic_are_named() {
 }
 
 #[test]
-fn findings_inside_objects_stand_with_their_partition() {
+fn what_objects_are_like_inside_counts_for_their_partition() {
     let layout = layout();
     let inside = Finding::about(Check::Rows, Some(Partition(3)), "k", "wrong rows".to_owned());
     let objects = chain(3, &[(0, 4)]);
+    let dropped = Dropped { partition: Partition(3), key: key(3, 0), first: Offset(2), count: 2 };
+    let contents =
+        Contents { findings: vec![inside], dropped: vec![dropped], gaps_truncated: true };
     let report = check(Evidence {
         layout: &layout,
         objects: &objects,
         kafka: None,
-        contents: Some(vec![inside]),
+        contents: Some(contents),
         group: "s3-sink",
         expect_drained: false,
     });
-    assert_eq!(
-        (findings(&report), report.partitions[0].findings),
-        (vec!["rows: wrong rows".to_owned()], 1)
+    let lacking = format!(
+        "L1: {} lacks 2 messages that Kafka holds, first offset 2 of partition 3: \
+         neither a row nor a dead letter",
+        key(3, 0)
     );
-    assert!(report.deep);
+    assert_eq!(findings(&report), ["rows: wrong rows".to_owned(), lacking]);
+    assert_eq!((report.partitions[0].findings, report.totals.lost), (2, 2));
+    assert!(report.deep && report.notes.len() == 2);
+}
+
+#[test]
+fn gaps_that_nobody_asked_kafka_about_are_mentioned() {
+    let objects = [object(Chunk { rows: 7, gaps: 3, ..chunk(3, 0, 10) })];
+    let report = audit(&objects, Some(&kafka(Some(10), 0, 10)), true);
+    assert_eq!(report.notes, ["only --deep asks Kafka about the 3 gaps"]);
+    assert!(report.is_clean());
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use arrow::array::AsArray;
 use arrow::datatypes::{Field, Fields, Int32Type, Int64Type};
 use bytes::Bytes;
-use chunk_ledger::{Chunk, FOOTER_PREFIX, Offset, from_metadata, to_metadata};
+use chunk_ledger::{Chunk, FOOTER_PREFIX, Offset, OffsetRange, from_metadata, to_metadata};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::errors::ParquetError;
@@ -18,18 +18,28 @@ use super::finding::{Check, Finding};
 /// Rows decoded at a time, two integers each.
 const BATCH_ROWS: usize = 16 << 10;
 
-/// Everything that is wrong with `object`, which lies at `key` and is to hold `chunk` of `topic`.
-/// `letters` are the offsets of the chunk that have a dead letter.
+/// What one object is like inside.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Contents {
+    /// Everything that is wrong.
+    pub(super) findings: Vec<Finding>,
+    /// The offsets of the chunk that are neither a row nor a dead letter, ascending. Only Kafka can
+    /// tell whether it has messages there.
+    pub(super) missing: Vec<OffsetRange>,
+}
+
+/// Reads `object`, which lies at `key` and is to hold `chunk` of `topic`. `letters` are the offsets
+/// of the chunk that have a dead letter.
 pub(super) fn verify(
     topic: &str,
     key: &str,
     object: Bytes,
     chunk: &Chunk,
     letters: &BTreeSet<Offset>,
-) -> Vec<Finding> {
+) -> Contents {
     let reader = match ParquetRecordBatchReaderBuilder::try_new(object) {
         Ok(reader) => reader,
-        Err(error) => return vec![unreadable(key, chunk, &error)],
+        Err(error) => return unreadable(key, chunk, &error).into(),
     };
     let pairs = reader.metadata().file_metadata().key_value_metadata();
     let problems = [
@@ -44,10 +54,28 @@ pub(super) fn verify(
     let columns = ProjectionMask::columns(reader.parquet_schema(), [KAFKA_PARTITION, KAFKA_OFFSET]);
     let rows = reader.with_projection(columns).with_batch_size(BATCH_ROWS).build();
     match rows.and_then(|rows| Rows::read(rows, chunk, letters)) {
-        Ok(rows) => findings.extend(rows.findings(key, chunk)),
-        Err(error) => findings.push(unreadable(key, chunk, &error)),
+        Ok(mut rows) => {
+            let missing = std::mem::take(&mut rows.missing);
+            findings.extend(rows.findings(key, chunk));
+            Contents { findings, missing }
+        }
+        Err(error) => {
+            findings.push(unreadable(key, chunk, &error));
+            findings.into()
+        }
     }
-    findings
+}
+
+impl From<Vec<Finding>> for Contents {
+    fn from(findings: Vec<Finding>) -> Self {
+        Self { findings, missing: Vec::new() }
+    }
+}
+
+impl From<Finding> for Contents {
+    fn from(finding: Finding) -> Self {
+        vec![finding].into()
+    }
 }
 
 /// The finding for an object that no reader takes.
@@ -106,6 +134,7 @@ fn column(field: &Field) -> String {
 struct Rows {
     count: u64,
     previous: Option<i64>,
+    missing: Vec<OffsetRange>,
     wrong_partition: Mistakes,
     not_increasing: Mistakes,
     outside: Mistakes,
@@ -141,6 +170,7 @@ impl Rows {
                 rows.see(*partition, *offset, chunk, letters);
             }
         }
+        rows.skip_to(chunk.range.end, chunk, letters);
         Ok(rows)
     }
 
@@ -149,6 +179,7 @@ impl Rows {
         if partition != chunk.partition.0 {
             self.wrong_partition.add(|| format!("partition {partition} at offset {offset}"));
         }
+        self.skip_to(Offset(offset), chunk, letters);
         if let Some(previous) = self.previous.replace(offset)
             && offset <= previous
         {
@@ -159,6 +190,25 @@ impl Rows {
         }
         if letters.contains(&Offset(offset)) {
             self.also_letter.add(|| format!("offset {offset}"));
+        }
+    }
+
+    /// Remembers what lies between the last row and `offset`, but for the dead letters.
+    fn skip_to(&mut self, offset: Offset, chunk: &Chunk, letters: &BTreeSet<Offset>) {
+        let mut start = match self.previous {
+            Some(previous) => Offset(previous.saturating_add(1)).max(chunk.range.start),
+            None => chunk.range.start,
+        };
+        let end = offset.min(chunk.range.end);
+        if start >= end {
+            return;
+        }
+        for letter in letters.range(start..end).copied().chain([end]) {
+            let missing = OffsetRange { start, end: letter };
+            if !missing.is_empty() {
+                self.missing.push(missing);
+            }
+            start = letter.next();
         }
     }
 

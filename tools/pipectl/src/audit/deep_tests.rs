@@ -7,7 +7,7 @@ use arrow::array::{
     TimestampMillisecondArray,
 };
 use arrow::datatypes::{Schema, SchemaRef};
-use chunk_ledger::{Mark, OffsetRange, Partition, Timestamp, WriterId};
+use chunk_ledger::{Mark, Partition, Timestamp, WriterId};
 use parquet::arrow::ArrowWriter;
 
 use super::*;
@@ -60,8 +60,8 @@ fn parquet(schema: SchemaRef, footer: &Chunk, rows: &[(i32, i64)]) -> Bytes {
 
 fn problems(object: Bytes, letters: &[i64]) -> Vec<String> {
     let letters = letters.iter().map(|offset| Offset(*offset)).collect();
-    let findings = verify("t", KEY, object, &chunk(), &letters);
-    findings.iter().map(ToString::to_string).collect()
+    let contents = verify("t", KEY, object, &chunk(), &letters);
+    contents.findings.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -73,7 +73,29 @@ fn an_object_as_it_should_be_has_no_findings() {
 fn an_object_of_dead_letters_alone_may_have_no_rows() {
     let chunk = Chunk { rows: 0, rejected: 10, ..chunk() };
     let object = parquet(schema(), &chunk, &[]);
-    assert_eq!(verify("t", KEY, object, &chunk, &BTreeSet::new()), []);
+    let letters = (100..110).map(Offset).collect();
+    assert_eq!(verify("t", KEY, object, &chunk, &letters), Contents::default());
+}
+
+#[test]
+fn what_is_neither_row_nor_letter_is_missing() {
+    type Case = (&'static [i64], &'static [i64], &'static [(i64, i64)]);
+    // Offsets of rows; of letters; what is missing of 100..110.
+    let cases: &[Case] = &[
+        (&[100, 101, 103, 105, 106, 107, 108, 109], &[102], &[(104, 105)]),
+        (&[103, 105], &[100, 104, 107], &[(101, 103), (106, 107), (108, 110)]),
+        (&[], &[], &[(100, 110)]),
+        // Rows that should not be there hide nothing.
+        (&[99, 101, 100, 112], &[], &[(100, 101), (101, 110)]),
+    ];
+    for (rows, letters, expected) in cases {
+        let rows: Vec<(i32, i64)> = rows.iter().map(|offset| (3, *offset)).collect();
+        let object = parquet(schema(), &chunk(), &rows);
+        let letters = letters.iter().map(|offset| Offset(*offset)).collect();
+        let missing = verify("t", KEY, object, &chunk(), &letters).missing;
+        let missing: Vec<_> = missing.iter().map(|range| (range.start.0, range.end.0)).collect();
+        assert_eq!(missing, *expected, "{rows:?}");
+    }
 }
 
 #[test]

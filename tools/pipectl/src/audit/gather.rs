@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chunk_ledger::invariants::{Break, chain_breaks};
-use chunk_ledger::{Layout, Offset, OffsetRange, Partition, from_metadata};
+use chunk_ledger::{Chunk, Layout, Offset, OffsetRange, Partition, from_metadata};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::AuditError;
-use super::check::{KafkaFacts, Object, ObjectKind};
+use super::check::{Contents, Dropped, KafkaFacts, Object, ObjectKind};
 use super::deep;
 use super::finding::{Check, Finding};
+use super::gaps::Gaps;
 use crate::kafka::{Cluster, ClusterError, KafkaConfig, PartitionOffsets};
 use crate::progress;
 use crate::store::{Listed, Store, StoreError};
@@ -89,48 +90,62 @@ fn has_gaps(objects: &[Object]) -> bool {
     })
 }
 
-/// What is wrong inside the objects of chunks.
+/// Reads the objects of all chunks.
 pub(super) async fn contents(
     store: &Store,
     topic: &str,
     objects: &[Object],
-    kafka: Option<&KafkaFacts>,
-) -> Result<Vec<Finding>, AuditError> {
+    kafka: Option<&(Kafka, KafkaFacts)>,
+) -> Result<Contents, AuditError> {
     let memory = Semaphore::new(OBJECTS_MIB_MAX as usize);
     let progress = progress::bar("objects read", objects.len() as u64);
+    let facts = kafka.map(|(_, facts)| facts);
     let chunks = objects.iter().filter_map(|object| Some((object, *object.chunk()?)));
-    let findings: Vec<Vec<Finding>> = stream::iter(chunks)
+    let mut read = stream::iter(chunks)
         .map(async |(object, chunk)| {
             let mib = u32::try_from(object.bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
             let _memory = memory.acquire_many(mib.clamp(1, OBJECTS_MIB_MAX)).await?;
-            let key = object.key.as_str();
-            let findings = match store.get(key).await? {
-                Some(body) => {
-                    let letters: BTreeSet<Offset> = kafka
-                        .iter()
-                        .flat_map(|kafka| kafka.dead_letters.letters(chunk.partition, chunk.range))
-                        .collect();
-                    let (topic, name) = (topic.to_owned(), key.to_owned());
-                    spawn_blocking(move || deep::verify(&topic, &name, body, &chunk, &letters))
-                        .await
-                        // Bytes that no reader foresaw are a finding, not the audit's end.
-                        .unwrap_or_else(|error| vec![deep::unreadable(key, &chunk, &error)])
-                }
-                None => {
-                    let message = format!("{key} was listed and is gone: somebody deletes chunks");
-                    vec![Finding::about(Check::Metadata, Some(chunk.partition), key, message)]
-                }
-            };
+            let contents = content(store, topic, &object.key, chunk, facts).await?;
             progress.advance(1);
-            Ok::<_, AuditError>(findings)
+            Ok::<_, AuditError>((object, chunk, contents))
         })
-        .buffered(OBJECTS_MAX)
-        .try_collect()
-        .await?;
-    Ok(findings.into_iter().flatten().collect())
+        .buffered(OBJECTS_MAX);
+    let (mut contents, mut gaps) = (Contents::default(), Gaps::default());
+    while let Some((object, chunk, deep::Contents { findings, missing })) = read.try_next().await? {
+        contents.findings.extend(findings);
+        if let Some(facts) = facts {
+            gaps.add(&object.key, &chunk, &missing, facts);
+        }
+    }
+    contents.gaps_truncated = gaps.truncated;
+    if let Some((kafka, _)) = kafka {
+        contents.dropped = kafka.dropped(gaps).await?;
+    }
+    Ok(contents)
 }
 
-/// Kafka, asked in two steps: commits before the objects are seen, everything else after.
+async fn content(
+    store: &Store,
+    topic: &str,
+    key: &str,
+    chunk: Chunk,
+    kafka: Option<&KafkaFacts>,
+) -> Result<deep::Contents, StoreError> {
+    let Some(body) = store.get(key).await? else {
+        let message = format!("{key} was listed and is gone: somebody deletes chunks");
+        return Ok(Finding::about(Check::Metadata, Some(chunk.partition), key, message).into());
+    };
+    let letters: BTreeSet<Offset> = kafka
+        .iter()
+        .flat_map(|kafka| kafka.dead_letters.letters(chunk.partition, chunk.range))
+        .collect();
+    let (topic, name) = (topic.to_owned(), key.to_owned());
+    let verified = spawn_blocking(move || deep::verify(&topic, &name, body, &chunk, &letters));
+    // Bytes that no reader foresaw are a finding, not the audit's end.
+    Ok(verified.await.unwrap_or_else(|error| deep::unreadable(key, &chunk, &error).into()))
+}
+
+/// Kafka, asked in steps: commits before the objects are seen, everything else after.
 pub(super) struct Kafka {
     cluster: Arc<Cluster>,
     topic: String,
@@ -155,9 +170,10 @@ impl Kafka {
     }
 
     /// Reads the dead letters, and where the logs lie.
-    pub(super) async fn facts(self) -> Result<KafkaFacts, ClusterError> {
+    pub(super) async fn facts(&self) -> Result<KafkaFacts, ClusterError> {
+        let (cluster, topic) = (Arc::clone(&self.cluster), self.topic.clone());
+        let committed = self.committed.clone();
         spawn_blocking(move || {
-            let Self { cluster, topic, committed } = self;
             let progress = progress::counter("dead letters read");
             let dead_letters = cluster.dead_letters(&topic, || progress.advance(1))?;
             let mut partitions = BTreeMap::new();
@@ -166,6 +182,16 @@ impl Kafka {
                 partitions.insert(partition, PartitionOffsets { committed, log });
             }
             Ok(KafkaFacts { partitions, dead_letters })
+        })
+        .await?
+    }
+
+    /// Finds the gaps where Kafka has messages.
+    async fn dropped(&self, gaps: Gaps) -> Result<Vec<Dropped>, ClusterError> {
+        let (cluster, topic) = (Arc::clone(&self.cluster), self.topic.clone());
+        spawn_blocking(move || {
+            let progress = progress::counter("messages read");
+            gaps.ask(&cluster, &topic, || progress.advance(1))
         })
         .await?
     }

@@ -6,6 +6,7 @@
 pub mod check;
 mod deep;
 pub mod finding;
+mod gaps;
 mod gather;
 mod partition;
 pub mod report;
@@ -15,7 +16,7 @@ use chunk_ledger::Layout;
 use crate::kafka::{ClusterError, KafkaConfig};
 use crate::store::{Store, StoreConfig, StoreError};
 
-pub use check::{Evidence, KafkaFacts, Object, ObjectKind, check};
+pub use check::{Contents, Dropped, Evidence, KafkaFacts, Object, ObjectKind, check};
 pub use finding::{Check, Finding};
 pub use report::{PartitionReport, Report, Totals};
 
@@ -61,7 +62,10 @@ pub async fn run(config: &AuditConfig) -> Result<Report, AuditError> {
     };
     let objects = gather::objects(&store, layout).await?;
     let kafka = match kafka {
-        Some(kafka) => Some(kafka.facts().await?),
+        Some(kafka) => {
+            let facts = kafka.facts().await?;
+            Some((kafka, facts))
+        }
         None => None,
     };
     let contents = match config.deep {
@@ -71,7 +75,7 @@ pub async fn run(config: &AuditConfig) -> Result<Report, AuditError> {
     Ok(check(Evidence {
         layout,
         objects: &objects,
-        kafka: kafka.as_ref(),
+        kafka: kafka.as_ref().map(|(_, facts)| facts),
         contents,
         group: &config.group,
         expect_drained: config.expect_drained,

@@ -4,7 +4,7 @@ use chunk_ledger::invariants::{Break, Invariant, adds_up, chain_breaks, uncovere
 use chunk_ledger::{Chunk, Layout, ObjectName, Offset, OffsetRange, Partition};
 use pipeline_model::dead_letter;
 
-use super::check::{KafkaFacts, Object, ObjectKind};
+use super::check::{Dropped, KafkaFacts, Object, ObjectKind};
 use super::finding::{Check, Finding};
 use super::report::{PartitionReport, Report};
 use crate::kafka::{DeadLetterLog, PartitionOffsets};
@@ -193,8 +193,21 @@ impl<'a> PartitionAudit<'a> {
     }
 
     /// What is wrong inside the objects.
-    pub(super) fn contents(&mut self, findings: Vec<Finding>) {
+    pub(super) fn inside(&mut self, findings: Vec<Finding>) {
         self.findings.extend(findings);
+    }
+
+    /// L1 inside the objects: messages that a chunk spans and does not hold.
+    pub(super) fn dropped<'b>(&mut self, dropped: impl Iterator<Item = &'b Dropped>) {
+        for Dropped { partition, key, first, count } in dropped {
+            self.lost += count;
+            let message = format!(
+                "{key} lacks {count} messages that Kafka holds, first offset {first} of partition \
+                 {partition}: neither a row nor a dead letter"
+            );
+            let check = Check::Invariant(Invariant::L1);
+            self.findings.push(Finding::about(check, Some(*partition), key, message));
+        }
     }
 
     /// Adds the partition to the report.

@@ -1,17 +1,13 @@
 //! The dead-letter topic, read from its start to its current end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use chunk_ledger::{Offset, OffsetRange, Partition};
 use pipeline_model::dead_letter::{HEADER_OFFSET, HEADER_PARTITION, HEADER_TOPIC, topic_of};
 use rdkafka::Message;
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers};
-use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 
-use super::{Cluster, ClusterError, POLL_PAUSE, is_passing, refused};
+use super::{Cluster, ClusterError};
 
 /// The dead letters of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,7 +67,7 @@ impl Cluster {
                 ends.insert(partition, range);
             }
         }
-        self.read_to_end(&letters, ends, |message| {
+        self.read(&letters, ends, |message| {
             on_message();
             log.messages += 1;
             match origin(topic, message) {
@@ -86,59 +82,6 @@ impl Cluster {
             }
         })?;
         Ok(log)
-    }
-
-    /// Shows `visit` every message of `ranges`, each partition in order. A partition's last offsets
-    /// may hold none: it is done at its end, too.
-    fn read_to_end(
-        &self,
-        topic: &str,
-        mut ranges: BTreeMap<Partition, OffsetRange>,
-        mut visit: impl FnMut(&BorrowedMessage<'_>),
-    ) -> Result<(), ClusterError> {
-        let what = || format!("can't read topic {topic:?}");
-        let mut assignment = TopicPartitionList::with_capacity(ranges.len());
-        for (partition, range) in &ranges {
-            assignment
-                .add_partition_offset(topic, partition.0, Position::Offset(range.start.0))
-                .map_err(|error| refused(what(), &error))?;
-        }
-        self.consumer.assign(&assignment).map_err(|error| refused(what(), &error))?;
-        let mut heard = Instant::now();
-        while !ranges.is_empty() {
-            match self.consumer.poll(POLL_PAUSE) {
-                Some(Ok(message)) => {
-                    let (partition, offset) = (Partition(message.partition()), message.offset());
-                    // Behind the end that was there at first, new messages may follow.
-                    if let Some(range) = ranges.get(&partition) {
-                        let end = range.end.0;
-                        if offset < end {
-                            visit(&message);
-                        }
-                        if offset + 1 >= end {
-                            ranges.remove(&partition);
-                        }
-                    }
-                    heard = Instant::now();
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    ranges.remove(&Partition(partition));
-                }
-                Some(Err(error)) if !error.rdkafka_error_code().is_some_and(is_passing) => {
-                    return Err(refused(what(), &error));
-                }
-                Some(Err(error)) if heard.elapsed() > self.config.timeout => {
-                    return Err(self.unreachable(&error));
-                }
-                None if heard.elapsed() > self.config.timeout => {
-                    let detail = format!("nothing came for {:?}", self.config.timeout);
-                    return Err(refused(what(), &detail));
-                }
-                Some(Err(_)) | None => {}
-            }
-        }
-        let nothing = TopicPartitionList::new();
-        self.consumer.assign(&nothing).map_err(|error| refused(what(), &error))
     }
 }
 

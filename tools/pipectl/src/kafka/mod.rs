@@ -4,6 +4,7 @@
 
 mod admin;
 mod dead_letters;
+mod log;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

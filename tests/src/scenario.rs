@@ -1,0 +1,226 @@
+//! One test's world: the embedded stack, sinks on it, messages of every kind, and the verdict.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use local_stack::s3::S3Server;
+use local_stack::{KafkaOptions, LocalStack, Options};
+use pipeline_model::{Person, message};
+use rdkafka::ClientConfig;
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::oracle::{self, Coordinates, Sent, Verdict};
+use crate::process::Process;
+use crate::rows;
+
+/// The topic of every scenario.
+pub const TOPIC: &str = "names_topic";
+/// Short, so that partitions of a killed sink move soon.
+const SESSION: &str = "session.timeout.ms=6000,heartbeat.interval.ms=500";
+
+/// The world of one test. Its folder, with every log and the bucket, stays for a look.
+pub struct Scenario {
+    stack: LocalStack,
+    folder: PathBuf,
+}
+
+/// A message to produce.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// Where to.
+    pub partition: i32,
+    /// `None` for a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// In ms; `None` for now.
+    pub timestamp: Option<i64>,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+}
+
+impl NewMessage {
+    /// A valid message that is different for each `number`.
+    pub fn valid(partition: i32, number: u64) -> Result<Self> {
+        let mut payload = Vec::new();
+        message::encode(&person(number), &mut payload)?;
+        Ok(Self { partition, payload: Some(payload), timestamp: None, headers: Vec::new() })
+    }
+
+    /// A message with this payload.
+    pub fn raw(partition: i32, payload: impl Into<Vec<u8>>) -> Self {
+        Self { partition, payload: Some(payload.into()), timestamp: None, headers: Vec::new() }
+    }
+}
+
+/// A person that is different for each `number`, with text of several scripts.
+pub fn person(number: u64) -> Person {
+    const NAMES: [&str; 5] = ["Zoé", "احسان", "Олександра", "O'Neil \"Jr\"", "Çağan  "];
+    let name = NAMES[number as usize % NAMES.len()];
+    Person {
+        name: format!("Ms. {name} {number}"),
+        gender: if number.is_multiple_of(2) { "female" } else { "male" }.to_owned(),
+        address: format!("{number}, Rue Haute"),
+        city: format!("City {}", number % 100),
+        nation: format!("Nation {}", number % 21),
+        zip: pipeline_model::zip_of_postcode(&number.to_string()),
+        latitude: (number % 1_800_000) as f64 / 10_000.0 - 90.0,
+        longitude: (number % 3_600_000) as f64 / 10_000.0 - 180.0,
+        email: format!("person.{number}@example.com"),
+    }
+}
+
+impl Scenario {
+    /// The embedded stack with a topic of `partitions`, in a fresh folder of its own.
+    pub fn start(name: &str, partitions: i32) -> Result<Self> {
+        let folder = target_folder()?.join("e2e").join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        let options = Options {
+            kafka: Some(KafkaOptions::with_topic(TOPIC, partitions)),
+            ..Options::new(folder.join("stack"))
+        };
+        Ok(Self { stack: LocalStack::start(options)?, folder })
+    }
+
+    /// The embedded parts.
+    pub fn stack(&self) -> &LocalStack {
+        &self.stack
+    }
+
+    /// The embedded store.
+    pub fn s3(&self) -> Result<&S3Server> {
+        self.stack.s3().context("the stack has no store")
+    }
+
+    /// Where logs go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where objects lie as plain files.
+    pub fn objects(&self) -> Result<PathBuf> {
+        Ok(self.s3()?.objects_dir())
+    }
+
+    /// The environment that points a service at the stack.
+    pub fn environment(&self, more: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
+        let mut environment: BTreeMap<String, String> = self.stack.env()?.into_iter().collect();
+        environment.insert("ADMIN_ADDR".to_owned(), "127.0.0.1:0".to_owned());
+        environment.insert("KAFKA_CONFIG".to_owned(), SESSION.to_owned());
+        environment.insert("CHUNK_AGE_SECONDS_MAX".to_owned(), "0.5".to_owned());
+        environment
+            .extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Ok(environment.into_iter().collect())
+    }
+
+    /// Starts `s3-sink run`; its log is `label.log`.
+    pub fn sink(&self, label: &str, more: &[(&str, &str)]) -> Result<Process> {
+        Process::start("s3-sink", &["run"], &self.environment(more)?, &self.folder, label)
+    }
+
+    /// Starts `s3-sink drain`.
+    pub fn drain(&self, label: &str, more: &[(&str, &str)]) -> Result<Process> {
+        Process::start("s3-sink", &["drain"], &self.environment(more)?, &self.folder, label)
+    }
+
+    /// Produces messages and waits until the brokers have all of them.
+    pub fn produce(&self, messages: impl IntoIterator<Item = Result<NewMessage>>) -> Result<u64> {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap_servers()?)
+            .set("message.max.bytes", "20000000")
+            .set("acks", "all")
+            .create()?;
+        let mut count = 0;
+        for message in messages {
+            let NewMessage { partition, payload, timestamp, headers } = message?;
+            let add = |all: OwnedHeaders, (key, value): &(String, String)| {
+                all.insert(rdkafka::message::Header { key, value: Some(value) })
+            };
+            let mut record = BaseRecord::<[u8], [u8]>::to(TOPIC)
+                .partition(partition)
+                .headers(headers.iter().fold(OwnedHeaders::new(), add));
+            record.payload = payload.as_deref();
+            record.timestamp = timestamp;
+            producer.send(record).map_err(|(error, _)| error)?;
+            count += 1;
+            if count % 1000 == 0 {
+                producer.poll(Duration::ZERO);
+            }
+        }
+        producer.flush(Duration::from_secs(30))?;
+        Ok(count)
+    }
+
+    /// Produces `count` valid messages, spread over `partitions`, numbered from `first`.
+    pub fn produce_valid(&self, partitions: i32, first: u64, count: u64) -> Result<()> {
+        let message = |number: u64| NewMessage::valid((number % partitions as u64) as i32, number);
+        self.produce((first..first + count).map(message)).map(|_| ())
+    }
+
+    /// Everything in the topic.
+    pub fn messages(&self) -> Result<BTreeMap<Coordinates, Sent>> {
+        oracle::read_topic(&self.bootstrap_servers()?, TOPIC)
+    }
+
+    /// Everything in the dead-letter topic.
+    pub fn dead_letters(&self) -> Result<Vec<Sent>> {
+        Ok(oracle::read_topic(&self.bootstrap_servers()?, &format!("{TOPIC}.dlq"))?
+            .into_values()
+            .collect())
+    }
+
+    /// Compares the rows in the bucket with the messages that should be there.
+    pub fn judge(&self, expected: impl Fn(&Sent) -> bool) -> Result<Verdict> {
+        oracle::judge(&self.messages()?, expected, &rows::read(&self.objects()?)?)
+    }
+
+    /// The end of every test: a drain takes what is left, then each message that should be a row
+    /// is one, exactly once and with its values, and the deep audit finds nothing.
+    pub fn finish(&self, expected: impl Fn(&Sent) -> bool) -> Result<Verdict> {
+        self.drain("last-drain", &[])?.wait_success()?;
+        let verdict = self.judge(expected)?;
+        ensure!(verdict.is_exactly_once(), "{verdict:#?}");
+        self.audit()?;
+        Ok(verdict)
+    }
+
+    /// Runs the deep audit; fails on any finding. Returns its JSON.
+    pub fn audit(&self) -> Result<serde_json::Value> {
+        let (status, audit) = self.run_audit()?;
+        if !status {
+            bail!("the audit has findings: {audit:#}");
+        }
+        Ok(audit)
+    }
+
+    /// Runs the deep audit: whether it is clean, and its JSON.
+    pub fn run_audit(&self) -> Result<(bool, serde_json::Value)> {
+        let environment = self.environment(&[])?;
+        let arguments = ["audit", "--deep", "--expect-drained", "--json"];
+        let mut audit = Process::start("pipectl", &arguments, &environment, &self.folder, "audit")?;
+        let status = audit.wait()?;
+        let output = audit.output()?;
+        let json = serde_json::from_str(&output)
+            .with_context(|| format!("{status}: {output}\n{}", audit.tail()))?;
+        Ok((status.success(), json))
+    }
+
+    fn bootstrap_servers(&self) -> Result<String> {
+        Ok(self.stack.kafka().context("the stack has no Kafka")?.bootstrap_servers()?)
+    }
+}
+
+/// `target/` of the build that this binary belongs to.
+pub fn target_folder() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let profile = this
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .context("no target folder")?;
+    Ok(profile.parent().context("no target folder")?.to_owned())
+}

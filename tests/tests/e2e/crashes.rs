@@ -1,0 +1,158 @@
+//! Sinks that are killed, leave, pause, or come back late.
+
+use anyhow::{Result, ensure};
+use e2e_tests::process::{PATIENCE, Process};
+use e2e_tests::scenario::Scenario;
+use e2e_tests::wait_for;
+use local_stack::s3::{Operation, S3Action, S3Fault};
+
+use crate::{all, seed};
+
+/// Dead members are noticed soon, and chunks are small.
+const HASTY: [(&str, &str); 2] = [
+    ("KAFKA_CONFIG", "session.timeout.ms=3000,heartbeat.interval.ms=300"),
+    ("CHUNK_ROWS_MAX", "40"),
+];
+
+#[test]
+fn a_sink_that_is_killed_at_random_moments_loses_and_repeats_nothing() -> Result<()> {
+    const KILLS: u64 = 6;
+    const MESSAGES: u64 = 1500;
+    let mut random = fastrand::Rng::with_seed(seed());
+    let scenario = Scenario::start("killed", 3)?;
+    for kill in 0..KILLS {
+        scenario.produce_valid(3, kill * MESSAGES, MESSAGES)?;
+        let mut sink = scenario.sink(&format!("sink-{kill}"), &HASTY)?;
+        // The moment is counted in requests, not in seconds: it falls before, within and behind
+        // PUTs however fast the machine is.
+        let until = puts(&scenario)? + random.u64(1..40);
+        wait_for("the moment to kill", PATIENCE, || {
+            ensure!(sink.is_running()?, sink.tail());
+            let is_idle =
+                sink.metric("s3_sink_rows_stored_total")?.unwrap_or(0.0) >= MESSAGES as f64;
+            Ok((puts(&scenario)? >= until || is_idle).then_some(()))
+        })?;
+        sink.kill()?;
+    }
+    let verdict = scenario.finish(all)?;
+    assert_eq!(verdict.rows as u64, KILLS * MESSAGES);
+    Ok(())
+}
+
+/// PUTs that the store has seen.
+fn puts(scenario: &Scenario) -> Result<u64> {
+    let counts = scenario.s3()?.request_counts();
+    Ok(counts.get("PutObject").into_iter().flat_map(|by_status| by_status.values()).sum())
+}
+
+#[test]
+fn a_chunk_that_is_stored_but_not_committed_is_adopted() -> Result<()> {
+    let scenario = Scenario::start("adopted", 1)?;
+    scenario.produce_valid(1, 0, 200)?;
+    // The object is created, but the sink never learns of it: neither from the answer nor by asking.
+    let s3 = scenario.s3()?;
+    s3.faults()
+        .push(S3Fault::new(S3Action::ApplyThenDrop).on(Operation::PutObject).key_contains("date="));
+    let mut sink = scenario.sink("first", &[])?;
+    wait_for("the object", PATIENCE, || {
+        ensure!(sink.is_running()?, sink.tail());
+        Ok((s3.faults().list().is_empty()).then(|| {
+            s3.faults().push(S3Fault::new(S3Action::InternalError).always());
+        }))
+    })?;
+    sink.kill()?;
+    s3.faults().clear();
+
+    let mut second = scenario.sink("second", &[])?;
+    second.wait_for_metric("s3_sink_adoptions_total", 1.0)?;
+    scenario.produce_valid(1, 200, 50)?;
+    second.wait_for_metric("s3_sink_rows_stored_total", 50.0)?;
+    second.terminate()?;
+    second.wait_success()?;
+    assert_eq!(scenario.finish(all)?.rows, 250);
+    Ok(())
+}
+
+#[test]
+fn two_sinks_share_the_partitions_and_one_leaves() -> Result<()> {
+    let scenario = Scenario::start("two-sinks", 4)?;
+    let mut sinks = [scenario.sink("a", &[])?, scenario.sink("b", &[])?];
+    for sink in &mut sinks {
+        sink.wait_for_metric("s3_sink_partitions_assigned", 1.0)?;
+    }
+    wait_for("four partitions between two sinks", PATIENCE, || {
+        let shares: Vec<_> = sinks.iter().map(assigned).collect::<Result<_>>()?;
+        Ok((shares.iter().sum::<f64>() == 4.0 && shares.iter().all(|share| *share >= 1.0))
+            .then_some(()))
+    })?;
+    scenario.produce_valid(4, 0, 2000)?;
+    for sink in &mut sinks {
+        sink.wait_ready()?;
+        sink.wait_for_metric("s3_sink_rows_stored_total", 1.0)?;
+    }
+    let [mut leaving, mut staying] = sinks;
+    leaving.terminate()?;
+    scenario.produce_valid(4, 2000, 2000)?;
+    leaving.wait_success()?;
+    wait_for("all partitions at the one that stays", PATIENCE, || {
+        Ok((assigned(&staying)? == 4.0).then_some(()))
+    })?;
+    scenario.produce_valid(4, 4000, 1000)?;
+    staying.terminate()?;
+    staying.wait_success()?;
+    assert_eq!(scenario.finish(all)?.rows, 5000);
+    Ok(())
+}
+
+fn assigned(sink: &Process) -> Result<f64> {
+    Ok(sink.metric("s3_sink_partitions_assigned")?.unwrap_or(0.0))
+}
+
+#[test]
+fn a_paused_sink_that_wakes_up_late_loses_its_race() -> Result<()> {
+    let scenario = Scenario::start("zombie", 1)?;
+    let s3 = scenario.s3()?;
+    // Its PUT stands before the store's door when the pause begins.
+    s3.faults().push(S3Fault::new(S3Action::Hold).on(Operation::PutObject).key_contains("date="));
+    scenario.produce_valid(1, 0, 300)?;
+    let mut zombie = scenario.sink("zombie", &HASTY)?;
+    wait_for("the zombie's PUT", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    zombie.pause()?;
+
+    // The new owner's chunks are larger, so the zombie's would overlap if it were let in.
+    let mut owner = scenario.sink("owner", &[HASTY[0], ("CHUNK_ROWS_MAX", "250")])?;
+    owner.wait_for_metric("s3_sink_rows_stored_total", 300.0)?;
+    s3.faults().release();
+    zombie.resume()?;
+    wait_for("the zombie's PUT to be refused", PATIENCE, || {
+        ensure!(zombie.is_running()?, zombie.tail());
+        let counts = s3.request_counts();
+        let refused = counts.get("PutObject").and_then(|by_status| by_status.get("412")).copied();
+        // Two refusals belong to each sink's start-up probe of one object, seven to its race.
+        Ok((refused.unwrap_or(0) > 2 * (2 + 7)).then_some(()))
+    })?;
+    scenario.produce_valid(1, 300, 100)?;
+    for sink in [&mut owner, &mut zombie] {
+        sink.terminate()?;
+        sink.wait_success()?;
+    }
+    assert_eq!(scenario.finish(all)?.rows, 400);
+    Ok(())
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_costs_nothing() -> Result<()> {
+    let scenario = Scenario::start("broker-down", 3)?;
+    let Some(kafka) = scenario.stack().kafka() else { anyhow::bail!("no Kafka") };
+    let mut sink = scenario.sink("sink", &[])?;
+    scenario.produce_valid(3, 0, 600)?;
+    sink.wait_for_metric("s3_sink_rows_stored_total", 600.0)?;
+    kafka.broker_down(1)?;
+    kafka.broker_up(1)?;
+    scenario.produce_valid(3, 600, 600)?;
+    sink.wait_for_metric("s3_sink_rows_stored_total", 1200.0)?;
+    sink.terminate()?;
+    sink.wait_success()?;
+    assert_eq!(scenario.finish(all)?.rows, 1200);
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Messages that can't become rows: each in the dead-letter topic, with its bytes, its coordinates
+//! and the reason; every other one in the bucket.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use e2e_tests::oracle::Sent;
+use e2e_tests::rows;
+use e2e_tests::scenario::{NewMessage, Scenario, TOPIC};
+
+const PYTHON: &str = r#"{"name": "Mr. \u0627\u062d\u0633\u0627\u0646 O'Neil", "gender": "male", "address": "4193, \"x\"", "city": "c", "nation": "Iran", "zip": 340282366920938463463374607431768211455, "latitude": 33.9747, "longitude": -71.0, "email": "e"}"#;
+
+fn malformed() -> Vec<(NewMessage, &'static str)> {
+    let mut cases: Vec<_> = [
+        (&b""[..], "empty"),
+        (b"null", "wrong_shape"),
+        (b"{\"name\": \"cut", "not_json"),
+        (b"\xff\xfe{}", "not_json"),
+        (b"[1, 2]", "wrong_shape"),
+    ]
+    .into_iter()
+    .map(|(payload, reason)| (NewMessage::raw(0, payload), reason))
+    .collect();
+    let changed = [
+        ("33.9747", "\"33.9747\"", "wrong_shape"),
+        ("211455,", "211456,", "bad_zip"),
+        ("340282366920938463463374607431768211455", "-1", "bad_zip"),
+        ("\"city\": \"c\"", "\"city\": null", "wrong_shape"),
+        ("\"city\": \"c\", ", "", "wrong_shape"),
+        ("\"city\": \"c\"", "\"city\": \"c\", \"city\": \"d\"", "wrong_shape"),
+    ];
+    cases.extend(
+        changed
+            .map(|(from, to, reason)| (NewMessage::raw(0, PYTHON.replacen(from, to, 1)), reason)),
+    );
+    let tombstone = NewMessage { payload: None, ..NewMessage::raw(0, "") };
+    let headers =
+        vec![("schema-version".to_owned(), "2".to_owned()), ("mine".to_owned(), "kept".to_owned())];
+    let future = NewMessage { headers, ..NewMessage::raw(0, PYTHON) };
+    let large = NewMessage::raw(0, format!("{{\"name\": \"{}\"}}", "x".repeat(600_000)));
+    cases.extend([
+        (tombstone, "empty"),
+        (future, "unsupported_schema_version"),
+        (large, "wrong_shape"),
+    ]);
+    cases
+}
+
+fn is_valid(sent: &Sent) -> bool {
+    sent.header("schema-version").is_none_or(|version| version == "1")
+        && sent
+            .payload
+            .as_deref()
+            .is_some_and(|payload| pipeline_model::message::decode(payload).is_ok())
+}
+
+#[test]
+fn each_malformed_message_becomes_a_dead_letter_and_each_good_one_a_row() -> Result<()> {
+    let scenario = Scenario::start("dead-letters", 2)?;
+    let cases = malformed();
+    let mut messages = Vec::new();
+    for (number, (malformed, _)) in cases.iter().enumerate() {
+        for good in 0..3 {
+            messages.push(NewMessage::valid(good % 2, number as u64 * 10 + good as u64));
+        }
+        messages.push(Ok(malformed.clone()));
+    }
+    messages.push(Ok(NewMessage::raw(1, PYTHON)));
+    scenario.produce(messages)?;
+    scenario.drain("drain", &[])?.wait_success()?;
+
+    let sent = scenario.messages()?;
+    let letters = scenario.dead_letters()?;
+    assert_eq!(letters.len(), cases.len());
+    let mut by_offset = BTreeMap::new();
+    for letter in letters {
+        let offset: i64 = letter.header("dead-letter-offset").context("no offset")?.parse()?;
+        assert_eq!(letter.header("dead-letter-topic").as_deref(), Some(TOPIC));
+        assert_eq!(letter.header("dead-letter-partition").as_deref(), Some("0"));
+        by_offset.insert(offset, letter);
+    }
+    let originals = sent.iter().filter(|(_, sent)| !is_valid(sent));
+    for (((_, offset), original), (_, reason)) in originals.zip(&cases) {
+        let letter =
+            by_offset.get(offset).with_context(|| format!("no dead letter for offset {offset}"))?;
+        assert_eq!(letter.payload, original.payload, "offset {offset}");
+        assert_eq!(
+            letter.header("dead-letter-reason").as_deref(),
+            Some(*reason),
+            "offset {offset}"
+        );
+        assert_eq!(letter.header("mine"), original.header("mine"));
+    }
+    let verdict = scenario.finish(is_valid)?;
+    assert_eq!(verdict.rows, cases.len() * 3 + 1);
+    let python =
+        rows::read(&scenario.objects()?)?.into_iter().find(|row| row.text[0].contains("احسان"));
+    let python = python.context("what Python wrote is no row")?;
+    assert_eq!(python.text[5], u128::MAX.to_string());
+    Ok(())
+}
+
+#[test]
+fn a_chunk_of_dead_letters_alone_moves_the_chain_on() -> Result<()> {
+    let scenario = Scenario::start("only-dead-letters", 1)?;
+    scenario.produce((0..20).map(|_| Ok(NewMessage::raw(0, "no json"))))?;
+    scenario.drain("first", &[])?.wait_success()?;
+    assert_eq!(rows::files(&scenario.objects()?)?.len(), 1);
+    scenario.produce_valid(1, 0, 10)?;
+    let verdict = scenario.finish(is_valid)?;
+    assert_eq!(verdict.rows, 10);
+    assert_eq!(scenario.dead_letters()?.len(), 20);
+    Ok(())
+}
+
+#[test]
+fn while_dead_letters_are_not_accepted_their_chunk_waits() -> Result<()> {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    let scenario = Scenario::start("dead-letters-refused", 1)?;
+    let Some(kafka) = scenario.stack().kafka() else { anyhow::bail!("no Kafka") };
+    scenario.produce([Ok(NewMessage::raw(0, "no json")), NewMessage::valid(0, 1)])?;
+    // The sink itself produces nothing but dead letters.
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 3];
+    kafka.request_errors(RDKafkaApiKey::Produce, &refusals)?;
+    let mut sink = scenario.sink("sink", &[])?;
+    sink.wait_for_metric("s3_sink_rows_stored_total", 1.0)?;
+    ensure!(sink.log()?.contains("dead letter was not accepted"), sink.tail());
+    sink.terminate()?;
+    sink.wait_success()?;
+    assert_eq!(scenario.finish(is_valid)?.rows, 1);
+    assert_eq!(scenario.dead_letters()?.len(), 1);
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! End-to-end tests: the real binaries against the embedded stack. Each ends with the oracle, which
+//! knows every message, and with the deep audit.
+
+#![allow(clippy::panic_in_result_fn, reason = "a test fails by panicking or by an error")]
+
+mod crashes;
+mod dead_letters;
+mod journey;
+mod refusals;
+mod store_faults;
+
+use e2e_tests::oracle::Sent;
+
+/// Every message is valid.
+fn all(_: &Sent) -> bool {
+    true
+}
+
+/// The seed of a random test: printed, and taken back from `E2E_SEED` to repeat a failure.
+fn seed() -> u64 {
+    let seed = std::env::var("E2E_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("repeat with E2E_SEED={seed}");
+    seed
+}
