@@ -101,9 +101,10 @@ impl Scenario {
         &self.folder
     }
 
-    /// Where objects lie as plain files.
+    /// Where the bucket's objects lie as plain files.
     pub fn objects(&self) -> Result<PathBuf> {
-        Ok(self.s3()?.objects_dir())
+        let s3 = self.s3()?;
+        Ok(s3.objects_dir().join(&s3.options().bucket))
     }
 
     /// The environment that points a service at the stack.

@@ -85,8 +85,8 @@ pub struct OffsetRange {
 impl OffsetRange {
     /// Number of offsets inside; 0 when the end lies before the start.
     pub const fn len(self) -> u64 {
-        let len = self.end.0 - self.start.0;
-        if len < 0 { 0 } else { len as u64 }
+        // Also for ranges that foreign metadata makes up.
+        if self.end.0 > self.start.0 { self.end.0.abs_diff(self.start.0) } else { 0 }
     }
 
     /// Whether no offset lies inside.

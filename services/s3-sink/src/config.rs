@@ -176,15 +176,19 @@ fn read(reader: &mut Reader, environment: impl Fn(&str) -> Option<OsString>) -> 
     );
     let memory_bytes_max = reader.required("MEMORY_LIMIT", parse::bytes(64 * MIB..=1 << 40));
     let common = Common::read(reader);
-    let has_endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+    // Read here to know how to speak to the store; the SDK reads these variables itself.
+    let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
         .into_iter()
-        .any(|name| environment(name).is_some());
+        .filter_map(&environment)
+        .find(|endpoint| !endpoint.is_empty())
+        .map(|endpoint| endpoint.to_string_lossy().into_owned());
     let kafka = kafka?;
     Some(Config {
         store: StoreConfig {
             bucket: bucket?,
             layout: Layout::new(&prefix?.unwrap_or_default(), &kafka.topic),
-            force_path_style: force_path_style?.unwrap_or(has_endpoint),
+            force_path_style: force_path_style?.unwrap_or(endpoint.is_some()),
+            endpoint,
         },
         kafka,
         limits: Limits { bytes_max: bytes_max?, rows_max: rows_max?, age_max: age_max? },

@@ -42,6 +42,8 @@ pub struct StoreConfig {
     pub bucket: String,
     /// Keys of the topic's chunks.
     pub layout: Layout,
+    /// The endpoint that the environment names, if any; the SDK reads it itself.
+    pub endpoint: Option<String>,
     /// Address objects as `endpoint/bucket/key`, as stores other than AWS want it.
     pub force_path_style: bool,
 }
@@ -78,12 +80,15 @@ impl Store {
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
-        let shared = aws_config::defaults(BehaviorVersion::latest())
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
             // Repetition is ours: it must tell a lost answer from a lost race, and count.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
-            .load()
-            .await;
+            .timeout_config(timeouts);
+        if config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
+            // The SDK's own client loads CA certificates at once, and a container may have none.
+            loader = loader.http_client(aws_smithy_http_client::Builder::new().build_http());
+        }
+        let shared = loader.load().await;
         let service = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(config.force_path_style)
             .build();

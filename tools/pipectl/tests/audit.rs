@@ -117,9 +117,7 @@ fn a_deep_audit_asks_kafka_about_gaps() {
 fn every_page_of_a_listing_is_read() {
     let scene = Scene::new(false);
     let chunks: Vec<_> = (0..1_100).map(|start| chunk(0, start, start + 1, 0)).collect();
-    for chunk in &chunks {
-        scene.put(&scene.key(chunk), chunk, vec![1]);
-    }
+    scene.put_many(&chunks);
     let run = scene.pipectl("audit --no-kafka");
     let summary =
         "audit: 1100 rows + 0 dead letters in 1100 chunks, 0 lost, 0 duplicated, 0 findings";

@@ -38,6 +38,8 @@ pub(crate) struct Rules {
     pub(crate) lost_answers_max: u8,
     pub(crate) lost_commits_max: u8,
     pub(crate) removed_max: usize,
+    /// Whether to look for examples, too: that takes a third of the time.
+    pub(crate) with_examples: bool,
 }
 
 /// How the store treats a PUT to a key that is taken.
@@ -124,6 +126,7 @@ impl Rules {
             lost_answers_max: 1,
             lost_commits_max: 1,
             removed_max: 0,
+            with_examples: false,
         }
     }
 
@@ -192,19 +195,15 @@ impl Model for Rules {
             Step::Assign(index) => self.assign(&mut world, index),
             Step::AssignRestarted(index) => {
                 let process = world.processes[index].take()?;
-                world.abandon(self, process.requests);
+                self.abandon(&mut world, index, process.requests);
                 self.assign(&mut world, index);
             }
             Step::Leave(index) => {
                 let process = world.processes[index].as_mut()?;
                 process.sink = None;
                 if self.runtime != Runtime::MixesAssignments {
-                    let (writer, requests) =
-                        (process.writer, std::mem::take(&mut process.requests));
-                    world.abandon(self, requests);
-                    if !world.knows(writer) {
-                        world.processes[index] = None;
-                    }
+                    let requests = std::mem::take(&mut process.requests);
+                    self.abandon(&mut world, index, requests);
                 }
             }
             Step::Deliver(index) => {
@@ -240,7 +239,7 @@ impl Model for Rules {
                 let put = world.processes[index].as_mut()?.requests.put.as_mut()?;
                 if put.answer.take().is_none() {
                     let content = Arc::clone(&put.content);
-                    world.abandon_put(self, content);
+                    self.abandon_put(&mut world, content);
                 }
             }
             Step::Commit(index) => {
@@ -271,9 +270,12 @@ impl Model for Rules {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = properties::all();
+        let mut properties = properties::invariants();
+        if self.with_examples {
+            properties.extend(properties::examples());
+        }
         if self.removed_max > 0 {
-            properties.extend(properties::of_retention());
+            properties.extend(properties::examples_of_k1());
         }
         properties
     }
@@ -368,11 +370,35 @@ impl Rules {
     /// The group takes or refuses a commit.
     fn commit(&self, world: &mut World, index: usize) -> Option<bool> {
         let offset = world.processes[index].as_mut()?.requests.commit.take()?;
-        let taken = self.group == Group::Unfenced || world.assignee == Some(index);
+        let taken = self.takes_commits_of(world, index);
         if taken {
             world.committed = Some(offset);
         }
         Some(taken)
+    }
+
+    fn takes_commits_of(&self, world: &World, index: usize) -> bool {
+        self.group == Group::Unfenced || world.assignee == Some(index)
+    }
+
+    /// What a process has sent travels on without it.
+    fn abandon(&self, world: &mut World, index: usize, requests: Requests) {
+        if let Some(Put { content, answer: None }) = requests.put {
+            self.abandon_put(world, content);
+        }
+        if self.takes_commits_of(world, index) {
+            world.late_commits.extend(requests.commit);
+        }
+    }
+
+    fn abandon_put(&self, world: &mut World, content: Arc<Content>) {
+        // Nobody will hear that it is refused, and nothing else comes of it.
+        if self.store == Store::Conditional && world.objects.contains_key(&content.key()) {
+            return;
+        }
+        world.late_puts.push(content);
+        // One order for what has none, so that equal worlds are equal.
+        world.late_puts.sort_by_key(|content| (content.chunk.range, content.chunk.writer));
     }
 
     /// What the runtime makes of the store's answer.
@@ -404,38 +430,13 @@ impl Rules {
             outlived_first: removed.contains(&content.chunk.first),
         };
         if self.store == Store::Conditional {
-            // Nobody will hear that these are refused: there is no world in which they matter.
+            // As in `abandon_put`.
             let under_way = world.late_puts.len();
             world.late_puts.retain(|put| put.key() != key);
             object.outran = world.late_puts.len() < under_way;
         }
         world.objects.insert(key, object);
         Answer::Created
-    }
-}
-
-impl World {
-    /// Whether anything bears the writer's name; if not, it might as well have another.
-    fn knows(&self, writer: WriterId) -> bool {
-        let stored = self.objects.values().map(|object| &object.now);
-        stored.chain(&self.late_puts).any(|content| content.chunk.writer == writer)
-    }
-
-    /// What a process has sent travels on without it.
-    fn abandon(&mut self, rules: &Rules, requests: Requests) {
-        if let Some(Put { content, answer: None }) = requests.put {
-            self.abandon_put(rules, content);
-        }
-        self.late_commits.extend(requests.commit);
-    }
-
-    fn abandon_put(&mut self, rules: &Rules, content: Arc<Content>) {
-        if rules.store == Store::Conditional && self.objects.contains_key(&content.key()) {
-            return;
-        }
-        self.late_puts.push(content);
-        // One order for what has none, so that equal worlds are equal.
-        self.late_puts.sort_by_key(|content| (content.chunk.range, content.chunk.writer));
     }
 }
 

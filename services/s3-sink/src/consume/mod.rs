@@ -249,14 +249,14 @@ impl Sink {
 
     fn take_messages(&mut self) -> Result<(), SinkError> {
         let group = self.group.clone();
-        let mut next = group.poll(self.poll_timeout());
+        let mut timeout = self.poll_timeout();
         for _ in 0..MESSAGES_PER_TURN {
-            match next {
+            match group.poll(timeout) {
                 Some(Ok(message)) => self.on_message(&message)?,
                 Some(Err(error)) => self.on_kafka_error(&error)?,
                 None => break,
             }
-            next = group.poll(Duration::ZERO);
+            timeout = Duration::ZERO;
         }
         Ok(())
     }

@@ -98,7 +98,8 @@ pub struct Dropped {
 /// no single partition come last.
 pub fn check(evidence: Evidence<'_>) -> Report {
     let Evidence { layout, objects, kafka, contents, group, expect_drained } = evidence;
-    let mut report = Report::new(layout, kafka.map(|_| group), contents.is_some());
+    let deep = contents.is_some();
+    let mut report = Report::new(layout, kafka.map(|_| group), deep);
     let mut by_partition: BTreeMap<Partition, Vec<&Object>> = BTreeMap::new();
     for partition in kafka.iter().flat_map(|kafka| kafka.partitions.keys()) {
         by_partition.entry(*partition).or_default();
@@ -110,7 +111,6 @@ pub fn check(evidence: Evidence<'_>) -> Report {
             None => elsewhere.push(foreign(layout, &object.key)),
         }
     }
-    let deep = contents.is_some();
     let Contents { findings, dropped, gaps_truncated } = contents.unwrap_or_default();
     let mut inside: BTreeMap<Option<Partition>, Vec<Finding>> = BTreeMap::new();
     for finding in findings {

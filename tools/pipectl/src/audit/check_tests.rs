@@ -365,3 +365,11 @@ fn gaps_that_nobody_asked_kafka_about_are_mentioned() {
     assert_eq!(report.notes, ["only --deep asks Kafka about the 3 gaps"]);
     assert!(report.is_clean());
 }
+
+#[test]
+fn absurd_counts_do_not_end_the_audit() {
+    let absurd = |start| Chunk { rows: u64::MAX, gaps: u64::MAX, ..chunk(3, start, i64::MAX) };
+    let report = audit(&[object(absurd(0)), object(absurd(1)), object(absurd(2))], None, false);
+    assert_eq!((report.totals.rows, report.totals.gaps), (u64::MAX, u64::MAX));
+    assert_eq!(report.findings.len(), 5);
+}

@@ -1,6 +1,6 @@
 //! `audit`: is every offset of the topic stored exactly once?
 //!
-//! Looking ([`gather`](self)) and judging ([`check()`](check::check)) are apart: the judge is a pure
+//! Looking (`gather`) and judging ([`check()`](check::check)) are apart: the judge is a pure
 //! function over what was seen.
 
 pub mod check;

@@ -6,7 +6,7 @@ use pipeline_model::dead_letter;
 
 use super::check::{Dropped, KafkaFacts, Object, ObjectKind};
 use super::finding::{Check, Finding};
-use super::report::{PartitionReport, Report};
+use super::report::{PartitionReport, Report, sum};
 use crate::kafka::{DeadLetterLog, PartitionOffsets};
 
 /// One partition under audit.
@@ -58,11 +58,11 @@ impl<'a> PartitionAudit<'a> {
         for found in chain_breaks(&self.ranges) {
             let (word, offsets, one, other) = match found {
                 Break::Gap { missing, before, after } => {
-                    self.lost += missing.len();
+                    self.lost = self.lost.saturating_add(missing.len());
                     ("gap", missing, before, after)
                 }
                 Break::Overlap { twice, first, second } => {
-                    self.duplicated += twice.len();
+                    self.duplicated = self.duplicated.saturating_add(twice.len());
                     ("overlap", twice, first, second)
                 }
             };
@@ -115,7 +115,7 @@ impl<'a> PartitionAudit<'a> {
         if missing.is_empty() {
             return;
         }
-        self.lost += missing.len();
+        self.lost = self.lost.saturating_add(missing.len());
         let (partition, key) = (self.partition, object.key.as_str());
         let message = format!(
             "gap {missing} in partition {partition} before {key}: Kafka still holds these offsets"
@@ -126,7 +126,7 @@ impl<'a> PartitionAudit<'a> {
     /// L1 behind the chain: what is committed is never read again.
     fn commit(&mut self, committed: Offset, log: OffsetRange, group: &str) {
         let Some(missing) = uncovered_commit(&self.ranges, committed, log.start) else { return };
-        self.lost += missing.len();
+        self.lost = self.lost.saturating_add(missing.len());
         let last = self.last().map(|(object, _)| object.key.as_str());
         let place = match last {
             Some(key) => format!("after {key}"),
@@ -200,7 +200,7 @@ impl<'a> PartitionAudit<'a> {
     /// L1 inside the objects: messages that a chunk spans and does not hold.
     pub(super) fn dropped<'b>(&mut self, dropped: impl Iterator<Item = &'b Dropped>) {
         for Dropped { partition, key, first, count } in dropped {
-            self.lost += count;
+            self.lost = self.lost.saturating_add(*count);
             let message = format!(
                 "{key} lacks {count} messages that Kafka holds, first offset {first} of partition \
                  {partition}: neither a row nor a dead letter"
@@ -220,9 +220,9 @@ impl<'a> PartitionAudit<'a> {
         report.partitions.push(PartitionReport {
             partition: self.partition.0,
             chunks: self.chunks.len() as u64,
-            rows: chunks.clone().map(|chunk| chunk.rows).sum(),
-            rejected: chunks.clone().map(|chunk| chunk.rejected).sum(),
-            gaps: chunks.map(|chunk| chunk.gaps).sum(),
+            rows: sum(chunks.clone().map(|chunk| chunk.rows)),
+            rejected: sum(chunks.clone().map(|chunk| chunk.rejected)),
+            gaps: sum(chunks.map(|chunk| chunk.gaps)),
             bytes: self.chunks.iter().map(|(object, _)| object.bytes).sum(),
             first: self.ranges.first().map(|range| range.start.0),
             end: self.last().map(|(_, chunk)| chunk.range.end.0),

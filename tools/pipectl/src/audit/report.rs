@@ -111,18 +111,18 @@ impl Report {
     pub(super) fn total(&mut self) {
         let all = || self.partitions.iter();
         let known = |count: fn(&PartitionReport) -> Option<u64>| {
-            self.group.as_ref().map(|_| all().filter_map(count).sum())
+            self.group.as_ref().map(|_| sum(all().filter_map(count)))
         };
         self.totals = Totals {
-            chunks: all().map(|one| one.chunks).sum(),
-            rows: all().map(|one| one.rows).sum(),
-            rejected: all().map(|one| one.rejected).sum(),
-            gaps: all().map(|one| one.gaps).sum(),
-            bytes: all().map(|one| one.bytes).sum(),
+            chunks: sum(all().map(|one| one.chunks)),
+            rows: sum(all().map(|one| one.rows)),
+            rejected: sum(all().map(|one| one.rejected)),
+            gaps: sum(all().map(|one| one.gaps)),
+            bytes: sum(all().map(|one| one.bytes)),
             lag: known(|one| one.lag),
             dead_letters: known(|one| one.dead_letters),
-            lost: all().map(|one| one.lost).sum(),
-            duplicated: all().map(|one| one.duplicated).sum(),
+            lost: sum(all().map(|one| one.lost)),
+            duplicated: sum(all().map(|one| one.duplicated)),
             findings: self.findings.len() as u64,
         };
     }
@@ -219,6 +219,11 @@ impl fmt::Display for Report {
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
         write!(f, "{}", self.summary())
     }
+}
+
+/// Counts come from metadata that anybody may have written: no sum of them may overflow.
+pub(super) fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn or_dash<T: ToString>(value: Option<T>) -> String {

@@ -14,6 +14,7 @@ use chunk_ledger::{
     Chunk, FOOTER_PREFIX, Layout, Mark, Offset, OffsetRange, Partition, Timestamp, WriterId,
     to_metadata,
 };
+use futures::stream::{self, StreamExt, TryStreamExt};
 use local_stack::{LocalStack, Options};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
@@ -125,6 +126,19 @@ impl Scene {
             put = put.metadata(name, value);
         }
         self.runtime.block_on(put.send()).unwrap();
+    }
+
+    /// Stores one byte for each of many chunks.
+    pub(crate) fn put_many(&self, chunks: &[Chunk]) {
+        let puts = chunks.iter().map(|chunk| {
+            let put = self.client.put_object().bucket(&self.bucket).key(self.key(chunk));
+            let metadata = to_metadata(TOPIC, chunk);
+            let put =
+                metadata.into_iter().fold(put, |put, (name, value)| put.metadata(name, value));
+            put.body(vec![1].into()).send()
+        });
+        let stored = stream::iter(puts).buffer_unordered(16).try_collect::<Vec<_>>();
+        self.runtime.block_on(stored).unwrap();
     }
 
     /// Stores bytes without metadata.
