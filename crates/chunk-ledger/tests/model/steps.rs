@@ -69,8 +69,6 @@ pub(crate) enum Runtime {
     CommitsBeforeStore,
     /// It takes "there is one already" for "created".
     IgnoresConflicts,
-    /// It hands the answers to an earlier assignment's requests to the present one.
-    MixesAssignments,
 }
 
 /// One thing that happens. Numbers name the process.
@@ -194,17 +192,14 @@ impl Model for Rules {
         match step {
             Step::Assign(index) => self.assign(&mut world, index),
             Step::AssignRestarted(index) => {
-                let process = world.processes[index].take()?;
-                self.abandon(&mut world, index, process.requests);
+                world.processes[index] = None;
                 self.assign(&mut world, index);
             }
             Step::Leave(index) => {
                 let process = world.processes[index].as_mut()?;
                 process.sink = None;
-                if self.runtime != Runtime::MixesAssignments {
-                    let requests = std::mem::take(&mut process.requests);
-                    self.abandon(&mut world, index, requests);
-                }
+                let requests = std::mem::take(&mut process.requests);
+                self.abandon(&mut world, index, requests);
             }
             Step::Deliver(index) => {
                 let sink = world.processes[index].as_ref()?.sink.as_ref()?;

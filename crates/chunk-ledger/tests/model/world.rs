@@ -38,7 +38,7 @@ pub(crate) struct Process {
     pub(crate) writer: WriterId,
     /// While it believes that the partition is its own.
     pub(crate) sink: Option<Sink>,
-    /// What it waits for.
+    /// What that sink waits for.
     pub(crate) requests: Requests,
 }
 

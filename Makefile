@@ -1,0 +1,63 @@
+# The one door to everything: `make help` lists the targets.
+
+CARGO ?= cargo
+# End-to-end tests mostly wait for the group to rebalance: more of them at once than there are cores.
+TEST_THREADS ?= 6
+CARGO_DENY_VERSION := 0.20.2
+TOOLS := target/tools
+TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt deny doc ci build clean prerequisites
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Run the whole pipeline on embedded parts, audit it, and show the rows
+	@$(TARGET_DIR)/debug/demo
+
+test: build ## Run every test: unit, property, model, golden, end-to-end
+	$(CARGO) test --workspace --locked -- --test-threads=$(TEST_THREADS)
+
+lint: prerequisites ## Check formatting, lints and the docs
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+deny: $(TOOLS)/bin/cargo-deny ## Check licences, sources, duplicate crates and advisories
+	$(TOOLS)/bin/cargo-deny --workspace check bans licenses sources
+	@if $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then \
+		$(TOOLS)/bin/cargo-deny --workspace check advisories; \
+	else \
+		echo "deny: advisories NOT checked: the advisory database can't be reached from here"; \
+	fi
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(TOOLS)
+
+doc: ## Build the API docs
+	$(CARGO) doc --workspace --no-deps --locked
+
+ci: ## Run what CI runs
+	.ci/run
+
+build: prerequisites ## Build every binary
+	@echo "building (the first time takes some minutes)"
+	$(CARGO) build --workspace --bins --locked
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
+
+# What the C and C++ libraries that are built from source need, each named with its remedy.
+prerequisites:
+	@missing=""; for tool in cargo cc c++ make cmake perl; do \
+		command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "missing:$$missing - install Rust from https://rustup.rs and a C/C++ compiler, make, cmake and perl" \
+			"(Debian: apt-get install build-essential cmake perl)" >&2; \
+		exit 1; \
+	fi
