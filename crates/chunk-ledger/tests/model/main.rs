@@ -70,13 +70,15 @@ fn wider_bounds() {
     assert_holds("wider: every loss", within(LONG_LOG, 2, 1, 1), 10_100_000);
     assert_holds("wider: three owners, a lost answer", within(SHORT_LOG, 3, 1, 0), 10_000_000);
     assert_holds("wider: three owners, a lost commit", within(SHORT_LOG, 3, 0, 1), 9_000_000);
+    let checker = search("wider: retention", with_retention(within(SHORT_LOG, 3, 0, 0)));
+    assert_eq!(broken_invariants(&checker), [NO_OVERLAP]);
 }
 
-// With retention, which may remove all messages but the last.
+// With retention.
 
 #[test]
 fn retention_allows_k1_and_nothing_else() {
-    let checker = search("retention", with_retention(2, 0, 1));
+    let checker = search("retention", with_retention(within(SHORT_LOG, 2, 0, 1)));
     assert_eq!(broken_invariants(&checker), [NO_OVERLAP]);
     checker.assert_any_discovery(K1_AFTER_THE_STORE);
     checker.assert_any_discovery(K1_BEFORE_THE_STORE);
@@ -84,19 +86,19 @@ fn retention_allows_k1_and_nothing_else() {
 
 #[test]
 fn retention_and_three_owners_allow_k1_and_nothing_else() {
-    let checker = search("retention, three owners", with_retention(3, 0, 0));
+    let checker = search("retention, three owners", with_retention(within(SHORTEST_LOG, 3, 1, 1)));
     assert_eq!(broken_invariants(&checker), [NO_OVERLAP]);
 }
 
 #[test]
 fn k1_has_a_counterexample() {
-    assert_caught(with_retention(2, 0, 0), &[NO_OVERLAP]);
+    assert_caught(with_retention(within(SHORT_LOG, 2, 0, 0)), &[NO_OVERLAP]);
 }
 
 #[test]
 fn k1_is_not_all_that_retention_does_where_commits_are_not_fenced() {
     // Two owners that each find no commit may commit, and store from, two starts of the log.
-    let rules = Rules { group: Group::Unfenced, ..with_retention(2, 0, 0) };
+    let rules = Rules { group: Group::Unfenced, ..with_retention(within(SHORT_LOG, 2, 0, 0)) };
     assert_caught(rules, &[NO_LOSS, NO_OVERLAP_BUT_K1, COMMIT_FOLLOWS_STORE]);
 }
 
@@ -130,8 +132,8 @@ fn within(log: &[(i64, i64)], assignments: u8, lost_answers: u8, lost_commits: u
     }
 }
 
-fn with_retention(assignments: u8, lost_answers: u8, lost_commits: u8) -> Rules {
-    let rules = within(SHORT_LOG, assignments, lost_answers, lost_commits);
+/// Adds retention, which may remove all messages but the last, in a group that fences.
+fn with_retention(rules: Rules) -> Rules {
     Rules { group: Group::Fenced, removed_max: rules.log.len() - 1, ..rules }
 }
 
