@@ -215,15 +215,16 @@ fn read_kafka(reader: &mut Reader) -> Option<KafkaConfig> {
     })
 }
 
-/// Kafka's rule, on which keys rely: a topic's name holds neither `/` nor `+`.
+/// Kafka's rule, on which keys rely: a topic's name holds neither `/` nor `+`. Kafka allows 249
+/// characters; the dead-letter topic's name has four more than the topic's.
 fn topic(text: &str) -> Result<String, service_kit::config::Expected> {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=249).contains(&text.len()) && text.bytes().all(is_legal) && text != "." && text != ".."
+    if (1..=245).contains(&text.len()) && text.bytes().all(is_legal) && text != "." && text != ".."
     {
         Ok(text.to_owned())
     } else {
         Err(service_kit::config::Expected::new(
-            "a topic's name of 1 to 249 letters, digits, `.`, `_` or `-`",
+            "a topic's name of 1 to 245 letters, digits, `.`, `_` or `-`",
         ))
     }
 }

@@ -9,7 +9,6 @@ use pipeline_model::dead_letter::{
     HEADER_DETAIL, HEADER_OFFSET, HEADER_PARTITION, HEADER_REASON, HEADER_TOPIC, topic_of,
 };
 use rdkafka::config::ClientConfig;
-use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, util::Timeout};
@@ -17,6 +16,7 @@ use service_kit::health::Health;
 use tracing::error;
 
 use crate::config::KafkaConfig;
+use crate::consume::ClientError;
 use crate::metrics::SinkMetrics;
 
 /// Reason: the header `schema-version` names a version that this build can't read.
@@ -54,7 +54,11 @@ pub struct DeadLetters {
 
 impl DeadLetters {
     /// A producer for the dead-letter topic of the configured topic.
-    pub fn connect(kafka: &KafkaConfig, metrics: SinkMetrics, health: Health) -> KafkaResult<Self> {
+    pub fn connect(
+        kafka: &KafkaConfig,
+        metrics: SinkMetrics,
+        health: Health,
+    ) -> Result<Self, ClientError> {
         let mut config = ClientConfig::new();
         config
             .set("client.id", "s3-sink")

@@ -114,14 +114,14 @@ async fn sink(
     let store = Store::connect(config.store, store_metrics, StoreHealth(health.clone())).await;
     tokio::select! {
         probed = store.probe(writer) => probed?,
-        _ = shutdown.wait() => return Ok(()),
+        _ = shutdown.wait() => return interrupted(drain),
     }
     let sink = Sink::connect(SinkParts {
         kafka: config.kafka.clone(),
         is_drain: drain,
         queue_bytes_max: config.memory_bytes_max / 64,
         dead_letters: DeadLetters::connect(&config.kafka, sink_metrics.clone(), health.clone())
-            .context("the Kafka client for dead letters can't be made; check KAFKA_CONFIG")?,
+            .context("dead letters")?,
         lanes: LaneConfig {
             limits: config.limits,
             writer,
@@ -133,12 +133,11 @@ async fn sink(
         store,
         metrics: sink_metrics,
         health: health.clone(),
-    })
-    .context("the Kafka client can't be made; check KAFKA_CONFIG")?;
+    })?;
 
     let ends = tokio::select! {
         ends = await_topics(sink.group().clone(), &config.kafka, drain, health) => ends?,
-        _ = shutdown.wait() => return Ok(()),
+        _ = shutdown.wait() => return interrupted(drain),
     };
     health.started();
     info!(%writer, topic = config.kafka.topic, group = config.kafka.group_id, drain, "consuming");
@@ -154,14 +153,20 @@ async fn sink(
         })
         .context("the consuming thread can't be started")?;
     match wait.await.context("the consuming thread panicked")?? {
-        Ending::Stopped | Ending::TimedOut if drain => {
-            bail!("interrupted before everything was stored; what is stored stays stored")
-        }
+        Ending::Stopped | Ending::TimedOut if drain => interrupted(drain),
         ending => {
             info!(?ending, "done");
             Ok(())
         }
     }
+}
+
+/// The end by a signal: what a service is for, but a drain has promised more.
+fn interrupted(drain: bool) -> anyhow::Result<()> {
+    if drain {
+        bail!("interrupted before everything was stored; what is stored stays stored");
+    }
+    Ok(())
 }
 
 /// Waits until the topic and its dead-letter topic exist, and learns where their logs end now.

@@ -21,8 +21,10 @@ mod retry;
 pub use probe::ProbeError;
 pub use retry::StoreHealth;
 
-/// Longest silence of one request before it is given up and repeated.
+/// Longest time for one request before it is given up and repeated, an object's upload aside.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// An upload may take as long as it needs at this rate.
+const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The chunks of one topic in one bucket.
@@ -165,6 +167,12 @@ impl Store {
         body: Bytes,
         metadata: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Put, RequestError> {
+        let upload = Duration::from_secs(body.len() as u64 / UPLOAD_BYTES_PER_SECOND_MIN);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT + upload)
+            .build();
+        let patience = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
         let mut request = self
             .client
             .put_object()
@@ -176,7 +184,7 @@ impl Store {
         for (name, value) in metadata {
             request = request.metadata(name, value);
         }
-        match request.send().await {
+        match request.customize().config_override(patience).send().await {
             Ok(_) => Ok(Put::Created),
             Err(error) => match request_error("PUT", key, &error) {
                 RequestError { status: Some(412), .. } => Ok(Put::Exists),

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaConfRes, RDKafkaRespErr};
 
 use super::Event;
 use crate::config::KafkaConfig;
@@ -67,6 +67,26 @@ pub struct Watermarks {
     pub high: Offset,
 }
 
+/// Why a Kafka client can't be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the Kafka client can't be made: {0}; check KAFKA_CONFIG")]
+pub struct ClientError(String);
+
+impl From<KafkaError> for ClientError {
+    /// The value of a property may be a secret, and librdkafka quotes it.
+    fn from(error: KafkaError) -> Self {
+        Self(match error {
+            KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
+                format!("librdkafka has no property `{name}`")
+            }
+            KafkaError::ClientConfig(_, _, name, _) => {
+                format!("librdkafka refuses the value of `{name}`")
+            }
+            error => error.to_string(),
+        })
+    }
+}
+
 /// One member of the consumer group. Clones share it.
 #[derive(Clone)]
 pub struct Group {
@@ -82,7 +102,7 @@ impl Group {
         is_drain: bool,
         queue_bytes_max: u64,
         events: Sender<Event>,
-    ) -> KafkaResult<Self> {
+    ) -> Result<Self, ClientError> {
         let config = client_config(kafka, is_drain, queue_bytes_max);
         let consumer: BaseConsumer<GroupContext> =
             config.create_with_context(GroupContext { events })?;

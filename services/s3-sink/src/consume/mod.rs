@@ -23,7 +23,7 @@ use service_kit::shutdown::Shutdown;
 use tracing::{info, warn};
 
 pub use commit::{Commit, Committer};
-pub use group::{Group, GroupEvent, Resume, Watermarks};
+pub use group::{ClientError, Group, GroupEvent, Resume, Watermarks};
 pub use lane::{Lane, LaneConfig};
 
 use crate::config::KafkaConfig;
@@ -113,6 +113,9 @@ pub enum Ending {
 /// Why the loop can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
+    /// The Kafka client can't be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The Kafka client refused a call that has to work.
     #[error("the Kafka client failed: {0}")]
     Kafka(#[from] KafkaError),
