@@ -6,9 +6,12 @@ TEST_THREADS ?= 6
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+READERS_VENV := $(TARGET_DIR)/readers-venv
+READERS_FOLDERS := $(TARGET_DIR)/demo \
+	$(addprefix $(TARGET_DIR)/e2e/,dead-letters recorded seals only-dead-letters)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt deny doc ci build clean prerequisites
+.PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +21,25 @@ demo: build ## Run the whole pipeline on embedded parts, audit it, and show the 
 
 test: build ## Run every test: unit, property, model, golden, end-to-end
 	$(CARGO) test --workspace --locked -- --test-threads=$(TEST_THREADS)
+
+test-readers: readers-input $(READERS_VENV)/installed ## Read what `demo` and `test` left with pyarrow, DuckDB and Polars
+	@$(READERS_VENV)/bin/python tests/readers.py $(READERS_FOLDERS)
+
+readers-input:
+	@for folder in $(READERS_FOLDERS); do \
+		[ -f "$$folder/messages.ndjson" ] && continue; \
+		echo "test-readers: no $$folder/messages.ndjson: run \`make demo\` and \`make test\` first" >&2; \
+		exit 1; \
+	done
+
+$(READERS_VENV)/installed: tests/readers-requirements.txt
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "test-readers: python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; \
+		exit 1; \
+	}
+	python3 -m venv --clear $(READERS_VENV)
+	$(READERS_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 lint: prerequisites ## Check formatting, lints and the docs
 	$(CARGO) fmt --all --check

@@ -1,17 +1,26 @@
 //! Knows every message that went into the topic, and compares it with the rows that came out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use serde_json::json;
+
 use crate::rows::Row;
 
+/// Where a folder keeps the messages that its bucket was made of.
+const MESSAGES_FILE: &str = "messages.ndjson";
 /// Longest wait for a message that should be there.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -86,6 +95,35 @@ pub fn read_topic(bootstrap_servers: &str, topic: &str) -> Result<BTreeMap<Coord
         }
     }
     Ok(messages)
+}
+
+/// Writes `messages.ndjson` into `folder`: one JSON object a line and message, in the order of
+/// coordinates, with `partition`, `offset`, `timestamp` (ms), `headers` (pairs of texts) and either
+/// `payload`, a text or null for a tombstone, or `payload_base64` where the bytes are no UTF-8.
+pub fn write_messages(messages: &BTreeMap<Coordinates, Sent>, folder: &Path) -> Result<()> {
+    let path = folder.join(MESSAGES_FILE);
+    let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
+    let mut lines = BufWriter::new(file);
+    for ((partition, offset), sent) in messages {
+        let headers: Vec<_> = sent
+            .headers
+            .iter()
+            .map(|(name, value)| (name, String::from_utf8_lossy(value)))
+            .collect();
+        let mut line = json!({
+            "partition": partition,
+            "offset": offset,
+            "timestamp": sent.timestamp,
+            "headers": headers,
+        });
+        match sent.payload.as_deref().map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+            None => line["payload"] = json!(null),
+            Some((_, Ok(text))) => line["payload"] = json!(text),
+            Some((bytes, Err(_))) => line["payload_base64"] = json!(BASE64.encode(bytes)),
+        }
+        writeln!(lines, "{line}")?;
+    }
+    Ok(lines.flush()?)
 }
 
 /// What became of the messages.

@@ -174,16 +174,14 @@ impl Scenario {
             .collect())
     }
 
-    /// Compares the rows in the bucket with the messages that should be there.
-    pub fn judge(&self, expected: impl Fn(&Sent) -> bool) -> Result<Verdict> {
-        oracle::judge(&self.messages()?, expected, &rows::read(&self.objects()?)?)
-    }
-
     /// The end of every test: a drain takes what is left, then each message that should be a row
-    /// is one, exactly once and with its values, and the deep audit finds nothing.
+    /// is one, exactly once and with its values, and the deep audit finds nothing. The messages
+    /// stay beside the bucket, for readers in other languages.
     pub fn finish(&self, expected: impl Fn(&Sent) -> bool) -> Result<Verdict> {
         self.drain("last-drain", &[])?.wait_success()?;
-        let verdict = self.judge(expected)?;
+        let messages = self.messages()?;
+        oracle::write_messages(&messages, &self.folder)?;
+        let verdict = oracle::judge(&messages, expected, &rows::read(&self.objects()?)?)?;
         ensure!(verdict.is_exactly_once(), "{verdict:#?}");
         self.audit()?;
         Ok(verdict)

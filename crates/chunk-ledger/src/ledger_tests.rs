@@ -1,5 +1,12 @@
 //! One test a transition of the state machine, through its public methods alone.
 
+#[path = "ledger_tests/committing.rs"]
+mod committing;
+#[path = "ledger_tests/faults.rs"]
+mod faults;
+#[path = "ledger_tests/waiting.rs"]
+mod waiting;
+
 use super::*;
 use crate::{OffsetRange, Timestamp};
 
@@ -13,13 +20,21 @@ const LIMITS: Limits = Limits { bytes_max: 1_000, rows_max: 100, age_max: AGE_MA
 
 /// Assigned where the group's commit stands, at offset 10.
 fn resuming() -> PartitionLedger {
-    PartitionLedger::new(P, ME, LIMITS, Offset(10), Some(Offset(10)))
+    resuming_within(LIMITS)
+}
+
+fn resuming_within(limits: Limits) -> PartitionLedger {
+    PartitionLedger::new(P, ME, limits, Offset(10), Some(Offset(10)))
 }
 
 /// Has asked the store about `10` and learned that nothing is there; the message that it was asked
 /// for is still to be offered again.
 fn appending() -> PartitionLedger {
-    let mut ledger = resuming();
+    appending_within(LIMITS)
+}
+
+fn appending_within(limits: Limits) -> PartitionLedger {
+    let mut ledger = resuming_within(limits);
     assert_eq!(ledger.offer(mark(10), T0), Verdict::Hold);
     assert_eq!(actions(&mut ledger, T0), [probe(10)]);
     ledger.probed(None);
@@ -203,8 +218,7 @@ fn a_full_chunk_is_sealed_by_the_message_that_fills_it() {
     by_bytes.appended(Appended::Row, LIMITS.bytes_max);
     assert_eq!(actions(&mut by_bytes, T0), [store(chunk(10, 12), SealReason::Bytes)]);
 
-    let limits = Limits { rows_max: 2, ..LIMITS };
-    let mut by_rows = PartitionLedger { limits, ..appending() };
+    let mut by_rows = appending_within(Limits { rows_max: 2, ..LIMITS });
     append(&mut by_rows, 10);
     assert_eq!(actions(&mut by_rows, T0), []);
     assert_eq!(by_rows.offer(mark(11), T0), Verdict::Append);
@@ -327,41 +341,6 @@ fn a_chunk_of_the_same_writer_with_another_end_is_adopted() {
     assert_eq!(ledger.position(), Offset(15));
 }
 
-// Committing.
-
-#[test]
-fn a_failed_commit_is_repeated_after_a_second_with_the_newest_end() {
-    let mut ledger = storing();
-    ledger.stored(StoreOutcome::Created);
-    assert_eq!(actions(&mut ledger, T0), [commit(12)]);
-    let failed_at = Duration::from_secs(7);
-    ledger.commit_done(false, failed_at);
-    let again_at = failed_at + Duration::from_secs(1);
-    assert_eq!(ledger.next_deadline(), Some(again_at));
-    assert_eq!(actions(&mut ledger, again_at - Duration::from_nanos(1)), []);
-    append_mark(&mut ledger, mark(12), failed_at);
-    ledger.seal(SealReason::Shutdown);
-    let next = store(chunk(12, 13), SealReason::Shutdown);
-    assert_eq!(actions(&mut ledger, failed_at), [next], "storing does not wait for a commit");
-    ledger.stored(StoreOutcome::Created);
-    assert_eq!(actions(&mut ledger, again_at), [commit(13)]);
-}
-
-#[test]
-fn one_commit_is_in_flight_at_a_time() {
-    let mut ledger = storing();
-    ledger.stored(StoreOutcome::Created);
-    assert_eq!(actions(&mut ledger, T0), [commit(12)]);
-    append(&mut ledger, 12);
-    ledger.seal(SealReason::Shutdown);
-    assert_eq!(actions(&mut ledger, T0).len(), 1);
-    ledger.stored(StoreOutcome::Created);
-    assert_eq!(actions(&mut ledger, AGE_MAX), []);
-    ledger.commit_done(true, T0);
-    assert_eq!(ledger.committed(), Some(Offset(12)));
-    assert_eq!(actions(&mut ledger, T0), [commit(13)]);
-}
-
 // Revoked.
 
 #[test]
@@ -405,146 +384,4 @@ fn a_revoked_partition_is_silent_whatever_is_answered_late() {
             assert_eq!(actions(&mut ledger, 2 * AGE_MAX), []);
         }
     }
-}
-
-// Faults.
-
-#[test]
-fn another_message_at_a_stored_chunks_first_offset_is_another_topic() {
-    let old = |first| of_rival(Chunk { first, ..chunk(10, 15) });
-    let fault = |stored: Mark| Fault::TopicRecreated {
-        partition: P,
-        start: Offset(10),
-        end: Offset(15),
-        offset: Offset(10),
-        stored: stored.timestamp.0,
-        found: mark(10).timestamp.0,
-    };
-    let stored = mark_on(-9, 10);
-    assert_faults(StoreOutcome::Exists(old(stored)), fault(stored));
-    // Where retention or compaction removed the first message, nothing can be compared.
-    let mut ledger = storing();
-    ledger.stored(StoreOutcome::Exists(Chunk { gaps: 1, rows: 4, ..old(mark_on(-9, 11)) }));
-    assert_eq!(ledger.fault(), None);
-    assert_eq!(actions(&mut ledger, T0), [seek(15), commit(15)]);
-}
-
-#[test]
-fn an_object_that_describes_another_chunk_stops_the_partition() {
-    let wrong_partition = Chunk { partition: Partition(4), ..chunk(10, 15) };
-    for found in [wrong_partition, chunk(9, 15), chunk(11, 15), chunk(10, 10), chunk(10, 9)] {
-        let fault = Fault::ForeignChunk {
-            partition: P,
-            start: Offset(10),
-            found: found.range,
-            found_partition: found.partition,
-        };
-        assert_faults(StoreOutcome::Exists(found), fault);
-    }
-}
-
-/// Both ways to meet an object, by probing and by storing, end in the same fault.
-fn assert_faults(outcome: StoreOutcome, fault: Fault) {
-    let StoreOutcome::Exists(found) = outcome else { panic!("nothing to meet") };
-    let mut by_probe = resuming();
-    assert_eq!(by_probe.offer(mark(10), T0), Verdict::Hold);
-    assert_eq!(actions(&mut by_probe, T0), [probe(10)]);
-    by_probe.probed(Some(found));
-    let mut by_store = storing();
-    by_store.stored(outcome);
-    for mut ledger in [by_probe, by_store] {
-        assert_eq!(ledger.fault(), Some(fault));
-        assert_stopped(&mut ledger);
-        assert_eq!(ledger.stored_end(), Offset(10), "nothing is skipped");
-    }
-}
-
-#[test]
-fn an_offset_below_the_position_stops_the_partition() {
-    let mut open = appending();
-    append(&mut open, 10);
-    let mut sealed = storing();
-    let mut resuming = resuming();
-    for (ledger, position) in [(&mut resuming, 10), (&mut open, 11), (&mut sealed, 12)] {
-        let offset = Offset(position - 1);
-        assert_eq!(ledger.offer(mark(position - 1), T0), Verdict::Hold);
-        let fault = Fault::OffsetWentBack { partition: P, position: Offset(position), offset };
-        assert_eq!(ledger.fault(), Some(fault));
-        assert_stopped(ledger);
-    }
-}
-
-fn assert_stopped(ledger: &mut PartitionLedger) {
-    assert_eq!(actions(ledger, 2 * AGE_MAX), []);
-    assert!(!ledger.is_accepting());
-    assert_eq!(ledger.offer(mark(40), T0), Verdict::Hold);
-    assert_eq!(ledger.next_deadline(), None);
-    assert!(ledger.is_settled());
-}
-
-#[test]
-fn a_fault_still_lets_the_last_end_be_committed() {
-    let mut ledger = storing();
-    ledger.stored(StoreOutcome::Created);
-    assert_eq!(ledger.offer(mark(3), T0), Verdict::Hold);
-    assert!(ledger.fault().is_some());
-    assert!(!ledger.is_settled());
-    assert_eq!(actions(&mut ledger, T0), [commit(12)]);
-    ledger.commit_done(true, T0);
-    assert!(ledger.is_settled());
-}
-
-// What the caller waits for.
-
-#[test]
-fn the_next_deadline_is_the_first_that_there_is_something_to_do_at() {
-    let mut ledger = appending();
-    assert_eq!(ledger.next_deadline(), None);
-    let opened_at = Duration::from_secs(5);
-    append_mark(&mut ledger, mark(10), opened_at);
-    assert_eq!(ledger.next_deadline(), Some(opened_at + AGE_MAX));
-    assert_eq!(actions(&mut ledger, opened_at + AGE_MAX).len(), 1);
-    append_mark(&mut ledger, mark(11), opened_at);
-    assert_eq!(ledger.next_deadline(), None, "it waits for the store, not for time");
-    ledger.stored(StoreOutcome::Created);
-    assert_eq!(actions(&mut ledger, opened_at), [commit(11)]);
-    assert_eq!(ledger.next_deadline(), Some(opened_at + AGE_MAX));
-    ledger.commit_done(false, opened_at);
-    assert_eq!(ledger.next_deadline(), Some(opened_at + Duration::from_secs(1)));
-}
-
-#[test]
-fn a_due_chunk_that_waits_for_the_first_commit_sets_no_deadline() {
-    // Else the caller, woken at once and given nothing to do, would turn in circles.
-    let mut ledger = PartitionLedger::new(P, ME, LIMITS, Offset(10), None);
-    assert_eq!(ledger.offer(mark(10), T0), Verdict::Hold);
-    assert_eq!(actions(&mut ledger, T0), [commit(10), probe(10)]);
-    ledger.probed(None);
-    append(&mut ledger, 10);
-    assert_eq!(actions(&mut ledger, AGE_MAX), []);
-    assert_eq!(ledger.next_deadline(), None);
-    ledger.commit_done(false, AGE_MAX);
-    assert_eq!(ledger.next_deadline(), Some(AGE_MAX + Duration::from_secs(1)));
-}
-
-#[test]
-fn settled_means_nothing_open_stored_or_to_be_committed() {
-    assert!(resuming().is_settled());
-    assert!(!PartitionLedger::new(P, ME, LIMITS, Offset(10), None).is_settled());
-    let mut ledger = appending();
-    assert!(ledger.is_settled());
-    append(&mut ledger, 10);
-    assert!(!ledger.is_settled(), "open");
-    ledger.seal(SealReason::Shutdown);
-    assert_eq!(actions(&mut ledger, T0).len(), 1);
-    assert!(!ledger.is_settled(), "being stored");
-    ledger.stored(StoreOutcome::Created);
-    assert!(!ledger.is_settled(), "to be committed");
-    assert_eq!(actions(&mut ledger, T0), [commit(11)]);
-    assert!(!ledger.is_settled(), "being committed");
-    ledger.commit_done(false, T0);
-    assert!(!ledger.is_settled(), "to be committed again");
-    assert_eq!(actions(&mut ledger, AGE_MAX), [commit(11)]);
-    ledger.commit_done(true, T0);
-    assert!(ledger.is_settled());
 }

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use chunk_ledger::invariants::{self, Break};
+use chunk_ledger::invariants::{self, Break, Invariant};
 use chunk_ledger::{Chunk, Offset, PartitionLedger, StoreOutcome};
 use stateright::Property;
 
-use crate::steps::{Rules, T0};
+use crate::rules::Rules;
+use crate::runtime::T0;
 use crate::world::{Answer, Content, Process, Put, Sink, World};
 
 /// L1 by the objects' content and by the chain's ranges.
@@ -21,9 +22,9 @@ pub(crate) const COMMIT_FOLLOWS_STORE: &str = "L3 commit follows store";
 /// L4.
 pub(crate) const OBJECTS_NEVER_CHANGE: &str = "L4 objects never change";
 
-/// K1 as it was first met: a stored chunk whose commit was lost.
+/// K1 where the first chunk was stored, but not committed yet, when retention came.
 pub(crate) const K1_AFTER_THE_STORE: &str = "K1 after the store";
-/// K1 by a writer that held the first message in hand while retention removed it.
+/// K1 where the first chunk was still open or under way when retention came.
 pub(crate) const K1_BEFORE_THE_STORE: &str = "K1 before the store";
 
 /// What must always hold.
@@ -102,7 +103,7 @@ pub(crate) fn examples_of_k1() -> Vec<Property<Rules>> {
 /// object, and no range is missing between two objects.
 fn no_loss(rules: &Rules, world: &World) -> bool {
     let ranges = world.ranges();
-    let gap = |found: &Break| matches!(found, Break::Gap { .. });
+    let gap = |found: &Break| found.invariant() == Invariant::L1;
     if invariants::chain_breaks(&ranges).iter().any(gap) {
         return false;
     }
@@ -115,7 +116,7 @@ fn no_loss(rules: &Rules, world: &World) -> bool {
 }
 
 fn no_overlap(world: &World) -> bool {
-    let overlap = |found: &Break| matches!(found, Break::Overlap { .. });
+    let overlap = |found: &Break| found.invariant() == Invariant::L2;
     let mut offsets: Vec<_> = contents(world).collect();
     offsets.sort_unstable();
     !invariants::chain_breaks(&world.ranges()).iter().any(overlap)

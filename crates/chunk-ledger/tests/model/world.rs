@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) late_commits: BTreeSet<Offset>,
     /// Messages that retention removed, counted from the log's first.
     pub(crate) removed: usize,
-    /// The process that the partition was last assigned to.
+    /// The process that the partition was last assigned to, in a group that fences.
     pub(crate) assignee: Option<usize>,
     /// How often the partition was assigned; numbers the writers, too.
     pub(crate) assignments: u8,

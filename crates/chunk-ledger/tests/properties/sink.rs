@@ -1,7 +1,7 @@
 //! A sink over some partitions, with its store and its group in memory. It does one thing at a
 //! time, says when, and checks the invariants after each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chunk_ledger::{
@@ -48,6 +48,8 @@ pub(crate) struct World {
     created: BTreeMap<String, Content>,
     /// PUTs of processes that are gone, or that were given up.
     late_puts: Vec<Content>,
+    /// What happened, to know that it did.
+    met: BTreeSet<&'static str>,
 }
 
 /// A partition: its log, what the group holds, and the sink's part in it.
@@ -101,9 +103,15 @@ impl World {
             objects: BTreeMap::new(),
             created: BTreeMap::new(),
             late_puts: Vec::new(),
+            met: BTreeSet::new(),
         };
         world.crash();
         world
+    }
+
+    /// What happened so far, by name.
+    pub(crate) fn met(&self) -> &BTreeSet<&'static str> {
+        &self.met
     }
 
     pub(crate) fn partitions(&self) -> usize {
@@ -214,7 +222,9 @@ impl World {
     pub(crate) fn answer_probe(&mut self, index: usize) {
         let Some(owned) = &mut self.lanes[index].owned else { return };
         let Some(key) = owned.probe.take() else { return };
-        owned.ledger.probed(self.objects.get(&key).map(|content| content.chunk));
+        let found = self.objects.get(&key).map(|content| content.chunk);
+        self.met.extend(found.map(|_| "adopted by a probe"));
+        owned.ledger.probed(found);
         self.obey(index);
     }
 
@@ -225,7 +235,13 @@ impl World {
         match end {
             End::Answered => {
                 owned.put = None;
+                let chunk = content.chunk;
                 let outcome = self.create(content);
+                self.met.insert(match outcome {
+                    StoreOutcome::Created => "created",
+                    StoreOutcome::Exists(winner) if winner == chunk => "own earlier try",
+                    StoreOutcome::Exists(_) => "conflict",
+                });
                 let lane = &mut self.lanes[index];
                 self.budget.release_storing(lane.partition);
                 if let Some(owned) = &mut lane.owned {
@@ -254,7 +270,8 @@ impl World {
     /// A PUT that nobody waits for reaches the store.
     pub(crate) fn late_put(&mut self) {
         if let Some(content) = self.late_puts.pop() {
-            self.create(content);
+            let outcome = self.create(content);
+            self.met.extend((outcome == StoreOutcome::Created).then_some("late PUT"));
         }
     }
 
@@ -304,7 +321,8 @@ impl World {
                 Action::Probe { day, start } => {
                     owned.probe = Some(self.layout.key(*partition, day, start));
                 }
-                Action::Store { chunk, .. } => {
+                Action::Store { chunk, reason } => {
+                    self.met.insert(reason.code());
                     let offsets = std::mem::take(&mut owned.open);
                     owned.put = Some(Content { chunk, offsets });
                     // Closing the encoder makes it smaller rather than larger.
