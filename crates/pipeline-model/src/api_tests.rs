@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+type PersonCheck = fn(&Person) -> bool;
+type ErrorCheck = fn(&PageError) -> bool;
+
 fn user() -> Value {
     json!({
         "gender": "female",
@@ -46,7 +49,7 @@ fn a_user_becomes_a_person_with_its_text_kept_as_it_is() {
 
 #[test]
 fn fields_of_more_than_one_type_are_read_by_their_text() {
-    let cases: [(&str, Value, fn(&Person) -> bool); 7] = [
+    let cases: [(&str, Value, PersonCheck); 7] = [
         ("/location/postcode", json!("0301"), |p: &Person| p.zip == zip_of_postcode("0301")),
         ("/location/postcode", json!("W9C 0Z6"), |p: &Person| p.zip == zip_of_postcode("W9C 0Z6")),
         ("/location/street", json!("4330 reijolankatu"), |p: &Person| {
@@ -136,7 +139,7 @@ fn one_bad_user_does_not_cost_the_others() {
 
 #[test]
 fn a_response_that_is_no_page_is_an_error_of_the_request() {
-    let cases: [(&[u8], fn(&PageError) -> bool); 9] = [
+    let cases: [(&[u8], ErrorCheck); 9] = [
         (b"", |error| matches!(error, PageError::NotJson(_))),
         (b"<html>502</html>", |error| matches!(error, PageError::NotJson(_))),
         (br#"{"results": [{"gender""#, |error| matches!(error, PageError::NotJson(_))),
