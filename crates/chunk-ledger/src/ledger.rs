@@ -399,13 +399,17 @@ impl PartitionLedger {
         }
     }
 
-    /// Whether nothing is open, being stored, or still to be committed.
-    pub fn is_settled(&self) -> bool {
-        let idle = match &self.state {
+    /// Whether nothing is open or being stored.
+    pub fn is_stored(&self) -> bool {
+        match &self.state {
             State::Appending { open, storing } => open.is_none() && storing.is_none(),
             State::Resuming | State::Probing { .. } | State::Faulted(_) | State::Revoked => true,
-        };
-        idle && !self.wants_commit() && self.commit.in_flight.is_none()
+        }
+    }
+
+    /// Whether nothing is open, being stored, or still to be committed.
+    pub fn is_settled(&self) -> bool {
+        self.is_stored() && !self.wants_commit() && self.commit.in_flight.is_none()
     }
 
     /// The lowest offset that can come next: the end of the open chunk, or of the one being

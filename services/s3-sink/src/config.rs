@@ -61,7 +61,10 @@ const PROTECTED: [(&str, &str); 9] = [
     ("group.protocol", "must stay `classic`"),
     ("enable.auto.commit", "must stay `false`: a commit follows the stored chunk"),
     ("enable.auto.offset.store", "must stay `false`: a commit follows the stored chunk"),
-    ("auto.offset.reset", "must stay `error`: an offset out of range is never skipped silently"),
+    (
+        "auto.offset.reset",
+        "is set by the sink: a position outside the log is never skipped silently",
+    ),
     ("enable.partition.eof", "is set by what the sink is asked to do"),
     ("acks", "must stay `all`: a dead letter is acknowledged before its chunk is stored"),
 ];

@@ -1,5 +1,6 @@
 //! Objects on S3, created conditionally. The only place that names the S3 SDK.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -139,25 +140,32 @@ impl Store {
     async fn find_at(&self, key: &str) -> Found {
         let mut attempts = self.attempts(Operation::Head);
         loop {
-            let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
-            match answer {
-                Ok(object) => {
+            match self.metadata_of(key).await {
+                Ok(metadata) => {
                     attempts.succeeded();
-                    let metadata = object.metadata.unwrap_or_default();
-                    let chunk = from_metadata(self.layout.topic(), |name| {
-                        metadata.get(name).map(String::as_str)
-                    })
-                    .map_err(|source| UnreadableObject { key: key.to_owned(), source })?;
-                    return Ok(Some(chunk));
+                    let Some(metadata) = metadata else { return Ok(None) };
+                    let get = |name: &str| metadata.get(name).map(String::as_str);
+                    return match from_metadata(self.layout.topic(), get) {
+                        Ok(chunk) => Ok(Some(chunk)),
+                        Err(source) => Err(UnreadableObject { key: key.to_owned(), source }),
+                    };
                 }
-                Err(error)
-                    if error.as_service_error().is_some_and(|error| error.is_not_found()) =>
-                {
-                    attempts.succeeded();
-                    return Ok(None);
-                }
-                Err(error) => attempts.pause(&request_error("HEAD", key, &error)).await,
+                Err(error) => attempts.pause(&error).await,
             }
+        }
+    }
+
+    /// The metadata of an object; `None` if there is no such object.
+    async fn metadata_of(
+        &self,
+        key: &str,
+    ) -> Result<Option<HashMap<String, String>>, RequestError> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(object) => Ok(Some(object.metadata.unwrap_or_default())),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {
+                Ok(None)
+            }
+            Err(error) => Err(request_error("HEAD", key, &error)),
         }
     }
 

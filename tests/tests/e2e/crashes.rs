@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use e2e_tests::process::{PATIENCE, Process};
+use e2e_tests::rows;
 use e2e_tests::scenario::Scenario;
 use e2e_tests::wait_for;
 use local_stack::s3::{Operation, S3Action, S3Fault};
@@ -76,31 +77,53 @@ fn a_chunk_that_is_stored_but_not_committed_is_adopted() -> Result<()> {
 #[test]
 fn two_sinks_share_the_partitions_and_one_leaves() -> Result<()> {
     let scenario = Scenario::start("two-sinks", 4)?;
-    let mut sinks = [scenario.sink("a", &[])?, scenario.sink("b", &[])?];
-    for sink in &mut sinks {
-        sink.wait_for_metric("s3_sink_partitions_assigned", 1.0)?;
-    }
+    let mut staying = scenario.sink("staying", &[])?;
+    staying.wait_for_metric("s3_sink_partitions_assigned", 4.0)?;
+    scenario.produce_valid(4, 0, 1000)?;
+    staying.wait_for_metric("s3_sink_rows_stored_total", 1000.0)?;
+    let mut leaving = scenario.sink("leaving", &[])?;
     wait_for("four partitions between two sinks", PATIENCE, || {
-        let shares: Vec<_> = sinks.iter().map(assigned).collect::<Result<_>>()?;
+        let shares = [assigned(&staying)?, assigned(&leaving)?];
         Ok((shares.iter().sum::<f64>() == 4.0 && shares.iter().all(|share| *share >= 1.0))
             .then_some(()))
     })?;
-    scenario.produce_valid(4, 0, 2000)?;
-    for sink in &mut sinks {
-        sink.wait_ready()?;
-        sink.wait_for_metric("s3_sink_rows_stored_total", 1.0)?;
-    }
-    let [mut leaving, mut staying] = sinks;
+    scenario.produce_valid(4, 1000, 2000)?;
+    leaving.wait_ready()?;
+    leaving.wait_for_metric("s3_sink_rows_stored_total", 1.0)?;
     leaving.terminate()?;
-    scenario.produce_valid(4, 2000, 2000)?;
+    scenario.produce_valid(4, 3000, 1000)?;
     leaving.wait_success()?;
     wait_for("all partitions at the one that stays", PATIENCE, || {
         Ok((assigned(&staying)? == 4.0).then_some(()))
     })?;
+    // It stores what it had, lost and got back: every partition takes part in this.
+    let before = staying.metric("s3_sink_rows_stored_total")?.unwrap_or(0.0);
     scenario.produce_valid(4, 4000, 1000)?;
+    staying.wait_for_metric("s3_sink_rows_stored_total", before + 1000.0)?;
     staying.terminate()?;
     staying.wait_success()?;
+    assert_eq!(rows::read(&scenario.objects()?)?.len(), 5000, "nothing was left to the last drain");
     assert_eq!(scenario.finish(all)?.rows, 5000);
+    Ok(())
+}
+
+#[test]
+fn a_drain_beside_a_running_sink_ends_when_both_have_stored_their_part() -> Result<()> {
+    let scenario = Scenario::start("drain-beside", 1)?;
+    let mut sink = scenario.sink("sink", &[("CHUNK_AGE_SECONDS_MAX", "8")])?;
+    sink.wait_for_metric("s3_sink_partitions_assigned", 1.0)?;
+    scenario.produce_valid(1, 0, 100)?;
+    sink.wait_for_metric("s3_sink_messages_total", 100.0)?;
+    // The only partition stays where it is; the drain has nothing to do but to wait.
+    scenario.drain("drain", &[])?.wait_success()?;
+    assert_eq!(
+        rows::read(&scenario.objects()?)?.len(),
+        100,
+        "the drain ended before everything was stored"
+    );
+    sink.terminate()?;
+    sink.wait_success()?;
+    assert_eq!(scenario.finish(all)?.rows, 100);
     Ok(())
 }
 

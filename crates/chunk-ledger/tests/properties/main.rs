@@ -36,6 +36,8 @@ enum Step {
     Rival(usize, usize),
     Revoke(usize),
     Assign(usize),
+    /// The partition goes, and comes back at once.
+    Reassign(usize),
     Crash,
 }
 
@@ -53,6 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (any::<usize>(), 1..8_usize).prop_map(|(at, messages)| Step::Rival(at, messages)),
         3 => any::<usize>().prop_map(Step::Revoke),
         4 => any::<usize>().prop_map(Step::Assign),
+        4 => any::<usize>().prop_map(Step::Reassign),
         1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 0..200)
@@ -106,6 +109,11 @@ fn take(world: &mut World, step: &Step) {
         Step::Rival(number, messages) => world.rival(at(number), *messages),
         Step::Revoke(number) => world.revoke(at(number)),
         Step::Assign(number) => world.assign(at(number)),
+        Step::Reassign(number) => {
+            let at = at(number);
+            world.revoke(at);
+            world.assign(at);
+        }
         Step::Crash => world.crash(),
     }
     world.check();
@@ -169,6 +177,13 @@ fn the_runs_meet_all_that_the_protocol_is_made_for() {
         met.extend(run(case).met());
     }
     let reasons = SealReason::ALL.map(SealReason::code);
-    let others = ["adopted by a probe", "conflict", "created", "late PUT", "own earlier try"];
+    let others = [
+        "adopted by a probe",
+        "conflict",
+        "conflict with oneself",
+        "created",
+        "late PUT",
+        "own earlier try",
+    ];
     assert_eq!(met, reasons.into_iter().chain(others).collect());
 }

@@ -190,6 +190,12 @@ impl World {
             let relief = self.budget.relief();
             if let Some(relief) = relief.and_then(|found| usize::try_from(found.0).ok()) {
                 self.seal(relief, SealReason::Memory);
+                let relieved = self.lanes[relief].owned.as_ref().map(|owned| &owned.ledger);
+                let may_wait = |ledger: &PartitionLedger| ledger.committed().is_none();
+                assert!(
+                    relieved.is_some_and(|ledger| ledger.storing().is_some() || may_wait(ledger)),
+                    "the chunk that was to make room is not being stored"
+                );
             }
             return false;
         }
@@ -240,6 +246,9 @@ impl World {
                 self.met.insert(match outcome {
                     StoreOutcome::Created => "created",
                     StoreOutcome::Exists(winner) if winner == chunk => "own earlier try",
+                    StoreOutcome::Exists(winner) if winner.writer == chunk.writer => {
+                        "conflict with oneself"
+                    }
                     StoreOutcome::Exists(_) => "conflict",
                 });
                 let lane = &mut self.lanes[index];

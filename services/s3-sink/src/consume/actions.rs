@@ -1,13 +1,16 @@
 //! Carrying out what the ledgers decide, and feeding back what came of it.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use chunk_ledger::{Action, Chunk, Fault, ObjectName, Offset, Partition, SealReason, StoreOutcome};
-use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use super::{Commit, Event, Mode, Sink, SinkError};
 use crate::store::{Found, UnreadableObject};
+
+/// How long a partition that could not be resumed waits for the next try.
+const RESUME_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Sink {
     /// Carries out everything the partition's ledger wants done now, and then fetches or pauses
@@ -45,6 +48,10 @@ impl Sink {
         };
         let Some(fault) = lane.ledger.fault() else { return Ok(()) };
         lane.is_fault_reported = true;
+        // The ledger has given up the open chunk.
+        lane.discard_chunk();
+        self.budget.set_open(partition, 0);
+        self.memory_blocked = false;
         error!(error = %fault, "partition stopped");
         self.metrics.partitions_stopped.inc();
         self.health.not_ready("partitions", fault.to_string());
@@ -53,13 +60,17 @@ impl Sink {
 
     /// Fetches the partition if its lane takes messages and there is room for them.
     fn steer(&mut self, partition: Partition) {
-        let is_blocked = self.memory_blocked || self.letters_blocked;
+        let (now, is_blocked) = (self.now(), self.memory_blocked || self.letters_blocked);
         let Some(lane) = self.lanes.get_mut(&partition) else { return };
         if lane.paused && lane.is_accepting() && !is_blocked {
-            match self.group.resume_at(partition, lane.fetch_position()) {
+            if now < lane.resume_not_before {
+                return;
+            }
+            match self.group.resume_at(partition, lane.ledger.position()) {
                 Ok(()) => lane.paused = false,
                 Err(error) => {
-                    warn!(%partition, %error, "partition could not be resumed, will repeat")
+                    warn!(%partition, %error, "partition could not be resumed, will repeat");
+                    lane.resume_not_before = now + RESUME_RETRY_DELAY;
                 }
             }
         } else if !lane.paused && (is_blocked || !lane.is_accepting()) {
@@ -115,7 +126,7 @@ impl Sink {
         self.budget.set_storing(partition, object.len() as u64);
         let (store, events, epoch) = (self.store.clone(), self.events.0.clone(), lane.epoch);
         let task = tokio::spawn(async move {
-            let event = match acknowledged(letters).await {
+            let event = match letters.acknowledged().await {
                 Ok(()) => create(&store, chunk, reason, object, epoch).await,
                 Err(broken) => Event::Broken(broken),
             };
@@ -226,12 +237,4 @@ async fn create(
     let object_bytes = object.len() as u64;
     let outcome = store.create(&chunk, object).await;
     Event::Stored { epoch, chunk, reason, object_bytes, outcome }
-}
-
-/// Waits until every dead letter of a chunk is acknowledged.
-async fn acknowledged(mut letters: JoinSet<()>) -> Result<(), String> {
-    while let Some(letter) = letters.join_next().await {
-        letter.map_err(|error| format!("a dead letter's task ended early: {error}"))?;
-    }
-    Ok(())
 }

@@ -54,6 +54,8 @@ pub struct Resume {
     pub committed: Option<Offset>,
     /// The first offset to fetch: the commit, or the start of the log.
     pub position: Offset,
+    /// The end of the log, where a drain asked for it.
+    pub log_end: Option<Offset>,
 }
 
 /// The first offset that is still in a partition's log, and the end of the log.
@@ -92,6 +94,7 @@ impl From<KafkaError> for ClientError {
 pub struct Group {
     consumer: Arc<BaseConsumer<GroupContext>>,
     topic: Arc<str>,
+    is_drain: bool,
 }
 
 impl Group {
@@ -106,7 +109,7 @@ impl Group {
         let config = client_config(kafka, is_drain, queue_bytes_max);
         let consumer: BaseConsumer<GroupContext> =
             config.create_with_context(GroupContext { events })?;
-        Ok(Self { consumer: Arc::new(consumer), topic: kafka.topic.as_str().into() })
+        Ok(Self { consumer: Arc::new(consumer), topic: kafka.topic.as_str().into(), is_drain })
     }
 
     /// Joins the group.
@@ -145,13 +148,20 @@ impl Group {
         let resume = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
             element.error()?;
             let partition = Partition(element.partition());
-            Ok(match element.offset() {
-                KafkaOffset::Offset(offset) => {
-                    Resume { partition, committed: Some(Offset(offset)), position: Offset(offset) }
-                }
-                _ => {
-                    Resume { partition, committed: None, position: self.watermarks(partition)?.low }
-                }
+            let committed = match element.offset() {
+                KafkaOffset::Offset(offset) => Some(Offset(offset)),
+                _ => None,
+            };
+            let log = match committed {
+                Some(_) if !self.is_drain => None,
+                _ => Some(self.watermarks(partition)?),
+            };
+            let start = log.map_or(Offset(0), |log| log.low);
+            Ok(Resume {
+                partition,
+                committed,
+                position: committed.unwrap_or(start),
+                log_end: log.filter(|_| self.is_drain).map(|log| log.high),
             })
         };
         committed.elements().into_iter().map(resume).collect()
@@ -186,6 +196,15 @@ impl Group {
     /// Stops fetching a partition; messages fetched already are dropped, see [`Group::resume_at`].
     pub fn pause(&self, partition: Partition) -> KafkaResult<()> {
         self.consumer.pause(&self.list([(partition, KafkaOffset::Invalid)])?)
+    }
+
+    /// Fetches partitions again that the application paused in an earlier assignment: librdkafka
+    /// remembers that beyond their revocation.
+    pub fn resume(&self, partitions: &[(Partition, Offset)]) -> KafkaResult<()> {
+        self.consumer.resume(
+            &self
+                .list(partitions.iter().map(|(partition, _)| (*partition, KafkaOffset::Invalid)))?,
+        )
     }
 
     /// Fetches a partition again, from `offset` on.
@@ -267,7 +286,8 @@ fn client_config(kafka: &KafkaConfig, is_drain: bool, queue_bytes_max: u64) -> C
         .set("group.id", &kafka.group_id)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
+        // Only for a position outside the log: the loop sees the gap, or the offset that went back.
+        .set("auto.offset.reset", "earliest")
         .set("enable.partition.eof", is_drain.to_string());
     config
 }
@@ -293,6 +313,11 @@ impl GroupContext {
 }
 
 impl ClientContext for GroupContext {
+    /// The poll returns the same errors.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client reports an error");
+    }
+
     fn stats(&self, statistics: Statistics) {
         let log_ends: BTreeMap<_, _> = statistics
             .topics

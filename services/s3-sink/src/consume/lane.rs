@@ -10,8 +10,9 @@ use chunk_ledger::{
 };
 use parquet::file::properties::WriterPropertiesPtr;
 use pipeline_model::message::PersonRef;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 
+use super::letters::Letters;
 use crate::encode::{ChunkEncoder, EncodeError};
 
 /// Memory is taken from the budget in steps of this many bytes, not for each message.
@@ -38,7 +39,7 @@ pub struct Lane {
     /// The protocol's state.
     pub ledger: PartitionLedger,
     encoder: ChunkEncoder,
-    dead_letters: JoinSet<()>,
+    letters: Letters,
     reserved_bytes: u64,
     /// Whether Kafka is told not to fetch the partition.
     pub paused: bool,
@@ -46,8 +47,10 @@ pub struct Lane {
     pub leaving: bool,
     /// A drain is over for this partition at this offset.
     pub drain_until: Option<Offset>,
-    /// The start of the log, where Kafka has removed messages that were not consumed.
-    pub log_start: Option<Offset>,
+    /// When Kafka may be asked again why offsets are missing.
+    pub ask_gap_not_before: Duration,
+    /// When to try again to have the partition fetched, after a failure.
+    pub resume_not_before: Duration,
     /// Whether a fault of the ledger was made known.
     pub is_fault_reported: bool,
     /// The task that stores the sealed chunk.
@@ -70,12 +73,13 @@ impl Lane {
             config,
             epoch,
             ledger,
-            dead_letters: JoinSet::new(),
+            letters: Letters::default(),
             reserved_bytes: 0,
             paused: false,
             leaving: false,
             drain_until: None,
-            log_start: None,
+            ask_gap_not_before: Duration::ZERO,
+            resume_not_before: Duration::ZERO,
             is_fault_reported: false,
             storing: None,
         }
@@ -84,12 +88,6 @@ impl Lane {
     /// Whether the lane takes messages now.
     pub fn is_accepting(&self) -> bool {
         !self.leaving && self.ledger.is_accepting()
-    }
-
-    /// The next offset to fetch.
-    pub fn fetch_position(&self) -> Offset {
-        let position = self.ledger.position();
-        self.log_start.map_or(position, |log_start| log_start.max(position))
     }
 
     /// Asks the ledger about a message.
@@ -106,13 +104,13 @@ impl Lane {
 
     /// Appends a dead letter that the ledger let in.
     pub fn append_dead_letter(&mut self, letter: impl Future<Output = ()> + Send + 'static) {
-        self.dead_letters.spawn(letter);
+        self.letters.send(letter);
         self.ledger.appended(Appended::Rejected, self.encoder.object_bytes());
     }
 
     /// Dead letters in the open chunk.
     pub fn dead_letters(&self) -> usize {
-        self.dead_letters.len()
+        self.letters.count()
     }
 
     /// Bytes to hold for the open chunk before `more` bytes are appended, if what is reserved
@@ -133,20 +131,19 @@ impl Lane {
     }
 
     /// Closes the open chunk: the object's bytes, and the dead letters to wait for.
-    pub fn close_chunk(&mut self, chunk: &Chunk) -> Result<(Bytes, JoinSet<()>), EncodeError> {
-        let (encoder, dead_letters) = self.take_open();
-        Ok((encoder.close(&self.config.topic, chunk)?, dead_letters))
+    pub fn close_chunk(&mut self, chunk: &Chunk) -> Result<(Bytes, Letters), EncodeError> {
+        let (encoder, letters) = self.take_open();
+        Ok((encoder.close(&self.config.topic, chunk)?, letters))
     }
 
-    /// Forgets the open chunk. Dead letters on their way may arrive all the same; they carry the
-    /// coordinates by which a repetition is known.
+    /// Forgets the open chunk.
     pub fn discard_chunk(&mut self) {
         drop(self.take_open());
     }
 
-    fn take_open(&mut self) -> (ChunkEncoder, JoinSet<()>) {
+    fn take_open(&mut self) -> (ChunkEncoder, Letters) {
         self.reserved_bytes = 0;
         let empty = ChunkEncoder::new(Arc::clone(&self.config.properties));
-        (std::mem::replace(&mut self.encoder, empty), std::mem::take(&mut self.dead_letters))
+        (std::mem::replace(&mut self.encoder, empty), std::mem::take(&mut self.letters))
     }
 }

@@ -1,5 +1,6 @@
 //! Joining and leaving: assignments, revocations, and what the group reports.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chunk_ledger::{Fault, Offset, Partition, SealReason};
@@ -20,6 +21,15 @@ pub(super) struct Assigning {
     retry_at: Option<Duration>,
 }
 
+/// What a drain knows of the partitions.
+#[derive(Default)]
+pub(super) struct Drained {
+    /// Stored up to their ends.
+    partitions: BTreeSet<Partition>,
+    /// When to ask about those of other members again.
+    ask_not_before: Duration,
+}
+
 /// A revocation that waits for open chunks to be stored.
 pub(super) struct Revoking {
     partitions: Vec<Partition>,
@@ -27,22 +37,26 @@ pub(super) struct Revoking {
 }
 
 impl Sink {
-    pub(super) fn on_assigned(&mut self, partitions: Vec<Partition>) -> Result<(), SinkError> {
+    pub(super) fn on_assigned(&mut self, mut partitions: Vec<Partition>) -> Result<(), SinkError> {
         self.metrics.rebalances("assigned").inc();
         info!(?partitions, "partitions assigned");
         self.epoch += 1;
+        // A change of the topic's partitions may bring another assignment while one is prepared.
+        if let Some(assigning) = self.assigning.take() {
+            partitions.extend(assigning.partitions);
+        }
         if partitions.is_empty() {
             self.has_joined = true;
             self.group.assign(&[])?;
             return Ok(());
         }
-        self.ask_resume_points(partitions.clone());
+        self.ask_resume_points(partitions.clone(), self.epoch);
         self.assigning = Some(Assigning { epoch: self.epoch, partitions, retry_at: None });
         Ok(())
     }
 
-    fn ask_resume_points(&self, partitions: Vec<Partition>) {
-        let (group, events, epoch) = (self.group.clone(), self.events(), self.epoch);
+    fn ask_resume_points(&self, partitions: Vec<Partition>, epoch: u64) {
+        let (group, events) = (self.group.clone(), self.events());
         tokio::task::spawn_blocking(move || {
             let points = group.resume_points(&partitions);
             let _ = events.send(Event::Resolved { epoch, points });
@@ -60,7 +74,9 @@ impl Sink {
             return Ok(());
         };
         match points {
-            Ok(points) => {
+            Ok(mut points) => {
+                // Some may have been revoked meanwhile.
+                points.retain(|point| assigning.partitions.contains(&point.partition));
                 self.assigning = None;
                 self.begin(&points)
             }
@@ -77,24 +93,27 @@ impl Sink {
         let Some(assigning) = &mut self.assigning else { return };
         if assigning.retry_at.is_some_and(|retry_at| now >= retry_at) {
             assigning.retry_at = None;
-            let partitions = assigning.partitions.clone();
-            self.ask_resume_points(partitions);
+            let (partitions, epoch) = (assigning.partitions.clone(), assigning.epoch);
+            self.ask_resume_points(partitions, epoch);
         }
     }
 
     /// Opens a lane for each partition and lets Kafka fetch.
     fn begin(&mut self, points: &[Resume]) -> Result<(), SinkError> {
-        for Resume { partition, committed, position } in points.iter().copied() {
+        for Resume { partition, committed, position, log_end } in points.iter().copied() {
+            // The eager protocol may assign again what it has not revoked.
+            self.drop_lane(partition);
             info!(%partition, %position, committed = committed.map(|offset| offset.0), "partition begins");
             let mut lane =
                 Lane::new(self.lane_config.clone(), self.epoch, partition, position, committed);
             if let Mode::Drain(ends) = &self.mode {
-                let end = ends.get(&partition).copied().unwrap_or(Offset(0));
+                // A partition that is newer than the drain is none of its business.
+                let end = ends.get(&partition).copied().unwrap_or(position);
                 lane.drain_until = Some(end);
-                if position > end {
-                    lane.ledger.fail(Fault::BeyondLogEnd { partition, position, log_end: end });
-                }
                 lane.leaving = position >= end;
+                if let Some(log_end) = log_end.filter(|log_end| position > *log_end) {
+                    lane.ledger.fail(Fault::BeyondLogEnd { partition, position, log_end });
+                }
             }
             lane.leaving |= self.stop_at.is_some();
             self.lanes.insert(partition, lane);
@@ -104,6 +123,7 @@ impl Sink {
         let positions: Vec<_> =
             points.iter().map(|point| (point.partition, point.position)).collect();
         self.group.assign(&positions)?;
+        self.group.resume(&positions)?;
         for (partition, _) in positions {
             self.pump(partition)?;
         }
@@ -118,7 +138,9 @@ impl Sink {
         self.metrics.rebalances(if lost { "lost" } else { "revoked" }).inc();
         info!(?partitions, lost, "partitions revoked");
         // Nothing was taken over yet of an assignment that is still being prepared.
-        self.assigning = None;
+        if let Some(assigning) = &mut self.assigning {
+            assigning.partitions.retain(|partition| !partitions.contains(partition));
+        }
         let mut deadline = self.now();
         if !lost {
             deadline += self.drain_timeout;
@@ -140,16 +162,66 @@ impl Sink {
         while let Some(index) =
             self.revoking.iter().position(|revoking| is_done(&self.lanes, revoking))
         {
-            let Revoking { partitions, .. } = self.revoking.swap_remove(index);
+            let Revoking { mut partitions, .. } = self.revoking.swap_remove(index);
+            // Only what was taken over can be released; releasing nothing lets the group go on, too.
+            partitions.retain(|partition| self.lanes.contains_key(partition));
             for partition in &partitions {
                 self.drop_lane(*partition);
             }
             self.metrics.partitions_assigned.set(self.lanes.len() as i64);
-            if let Err(error) = self.group.unassign(&partitions) {
-                warn!(%error, "partitions could not be released");
-            }
+            self.group.unassign(&partitions)?;
         }
         Ok(())
+    }
+
+    /// Whether every partition has come to its end: ours by their lanes, others by the group's
+    /// commits.
+    pub(super) fn is_drained(&mut self) -> bool {
+        let Mode::Drain(ends) = &self.mode else { return false };
+        let done = self.lanes.iter().filter(|(_, lane)| lane.leaving && lane.ledger.is_settled());
+        self.drained.partitions.extend(done.map(|(partition, _)| *partition));
+        let is_idle = self.assigning.is_none() && self.revoking.is_empty();
+        is_idle
+            && self.has_joined
+            && ends.keys().all(|partition| self.drained.partitions.contains(partition))
+    }
+
+    /// Asks now and then how far other members have come with what a drain waits for.
+    pub(super) fn follow_drain(&mut self) {
+        let now = self.now();
+        let Mode::Drain(ends) = &self.mode else { return };
+        if !self.has_joined || now < self.drained.ask_not_before {
+            return;
+        }
+        let is_open = |partition: &&Partition| {
+            !self.drained.partitions.contains(partition) && !self.lanes.contains_key(partition)
+        };
+        let others: Vec<_> = ends.keys().filter(is_open).copied().collect();
+        if others.is_empty() {
+            return;
+        }
+        self.drained.ask_not_before = now + RETRY_DELAY;
+        let (group, events) = (self.group.clone(), self.events());
+        tokio::task::spawn_blocking(move || {
+            let points = group.resume_points(&others);
+            let _ = events.send(Event::Progress { points });
+        });
+    }
+
+    pub(super) fn on_progress(&mut self, points: KafkaResult<Vec<Resume>>) {
+        let Mode::Drain(ends) = &self.mode else { return };
+        match points {
+            Ok(points) => {
+                let is_done = |point: &&Resume| {
+                    ends.get(&point.partition).is_some_and(|end| point.position >= *end)
+                };
+                let done = points.iter().filter(is_done).map(|point| point.partition);
+                self.drained.partitions.extend(done);
+            }
+            Err(error) => {
+                warn!(%error, "the progress of other members could not be learnt, will ask again")
+            }
+        }
     }
 
     /// Takes no more messages for the partition and has its open chunk stored.

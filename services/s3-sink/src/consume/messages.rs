@@ -1,16 +1,20 @@
 //! What the loop does with a message, and with an error in its place.
 
-use chunk_ledger::{Fault, Mark, Offset, Partition, SealReason, Timestamp, Verdict};
+use std::time::Duration;
+
+use chunk_ledger::{Mark, Offset, OffsetRange, Partition, SealReason, Timestamp, Verdict};
 use pipeline_model::message::{self, HEADER_SCHEMA_VERSION, PersonRef, SCHEMA_VERSION};
 use rdkafka::Message;
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{Event, Sink, SinkError, Watermarks};
 use crate::dead_letter::{NO_TIMESTAMP, Refusal, UNSUPPORTED_VERSION};
 use crate::decode::row_bytes_max;
 
+/// Shortest time between two questions of one partition why offsets are missing.
+const GAP_QUESTION_PERIOD: Duration = Duration::from_secs(1);
 /// Dead letters of one chunk that are logged one by one; the rest is counted.
 const LETTERS_LOGGED_PER_CHUNK: usize = 10;
 
@@ -37,7 +41,11 @@ impl Sink {
         loop {
             let now = self.now();
             let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+            let gap = OffsetRange { start: lane.ledger.position(), end: mark.offset };
             if lane.offer(mark, now) == Verdict::Append {
+                if !gap.is_empty() {
+                    self.ask_why_gap(partition, gap);
+                }
                 break;
             }
             // Sealing at the day's change needs no waiting when the store is free.
@@ -116,6 +124,11 @@ impl Sink {
     /// Stops fetching the partition until its lane takes messages again.
     fn hold(&mut self, partition: Partition) -> Result<(), SinkError> {
         if let Some(lane) = self.lanes.get_mut(&partition) {
+            if lane.ledger.open_since().is_none() {
+                // Nothing was opened with what the message in hand had reserved.
+                lane.reserve(0);
+                self.budget.set_open(partition, 0);
+            }
             lane.paused = true;
             if let Err(error) = self.group.pause(partition) {
                 // Messages that still come are dropped, and fetched again from the position.
@@ -131,10 +144,6 @@ impl Sink {
             KafkaError::PartitionEOF(partition) => self.on_end_of_log(Partition(*partition)),
             KafkaError::MessageConsumptionFatal(_) => {
                 Err(SinkError::Fatal(self.group.fatal_error().unwrap_or_else(|| error.to_string())))
-            }
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                self.ask_watermarks();
-                Ok(())
             }
             error => {
                 warn!(%error, "kafka client reports an error; it goes on trying");
@@ -154,60 +163,36 @@ impl Sink {
         }
     }
 
-    /// A position is outside its log. The client does not say of which partition.
-    fn ask_watermarks(&self) {
+    /// Kafka went on behind the position: offsets without a message there are no loss if they were
+    /// compacted or are markers of transactions, but they are one if retention removed them.
+    fn ask_why_gap(&mut self, partition: Partition, gap: OffsetRange) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(&partition) else { return };
+        if now < lane.ask_gap_not_before {
+            return;
+        }
+        lane.ask_gap_not_before = now + GAP_QUESTION_PERIOD;
         let (group, events) = (self.group.clone(), self.events());
-        let asked: Vec<_> =
-            self.lanes.iter().map(|(partition, lane)| (*partition, lane.epoch)).collect();
         tokio::task::spawn_blocking(move || {
-            let watermarks = asked
-                .into_iter()
-                .map(|(partition, epoch)| (epoch, group.watermarks(partition)))
-                .collect();
-            let _ = events.send(Event::Watermarks { watermarks });
+            let watermarks = group.watermarks(partition);
+            let _ = events.send(Event::GapExplained { gap, watermarks });
         });
     }
 
-    pub(super) fn on_watermarks(
-        &mut self,
-        watermarks: Vec<(u64, KafkaResult<Watermarks>)>,
-    ) -> Result<(), SinkError> {
-        let mut is_incomplete = false;
-        for (epoch, answer) in watermarks {
-            match answer {
-                Ok(watermarks) => self.compare_with_log(epoch, watermarks)?,
-                Err(error) => {
-                    warn!(%error, "the ends of a log could not be learnt, will ask again");
-                    is_incomplete = true;
-                }
+    pub(super) fn on_gap_explained(&self, gap: OffsetRange, watermarks: KafkaResult<Watermarks>) {
+        match watermarks {
+            Ok(Watermarks { partition, low, .. }) if low > gap.start => {
+                // The log's start may have moved on since, past what was consumed.
+                let lost = OffsetRange { start: gap.start, end: low.min(gap.end) };
+                error!(
+                    %partition, offsets = %lost, lost = lost.len(),
+                    "kafka removed messages before they were consumed; going on behind them: raise the topic's retention"
+                );
+                self.metrics.offsets_lost.inc_by(lost.len());
             }
+            Ok(_) => {}
+            Err(error) => warn!(%gap, %error, "whether kafka removed messages could not be learnt"),
         }
-        if is_incomplete {
-            self.ask_watermarks();
-        }
-        Ok(())
-    }
-
-    fn compare_with_log(&mut self, epoch: u64, watermarks: Watermarks) -> Result<(), SinkError> {
-        let Watermarks { partition, low, high } = watermarks;
-        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch == epoch) else {
-            return Ok(());
-        };
-        let position = lane.fetch_position();
-        if position > high {
-            lane.ledger.fail(Fault::BeyondLogEnd { partition, position, log_end: high });
-        } else if position < low {
-            let lost = low.0.abs_diff(position.0);
-            error!(
-                %partition, from = %position, to = %low, lost,
-                "kafka removed messages before they were consumed; going on behind them: raise the topic's retention"
-            );
-            self.metrics.offsets_lost.inc_by(lost);
-            lane.log_start = Some(low);
-        } else {
-            info!(%partition, %position, %low, %high, "position is inside the log, fetching again");
-        }
-        self.hold(partition)
     }
 }
 

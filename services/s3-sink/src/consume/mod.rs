@@ -9,6 +9,7 @@ mod actions;
 mod commit;
 mod group;
 mod lane;
+mod letters;
 mod members;
 mod messages;
 
@@ -16,7 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use chunk_ledger::{Budget, Chunk, Fault, Offset, Partition, SealReason, StoreOutcome};
+use chunk_ledger::{
+    Budget, Chunk, Fault, Offset, OffsetRange, Partition, SealReason, StoreOutcome,
+};
 use rdkafka::error::{KafkaError, KafkaResult};
 use service_kit::health::Health;
 use service_kit::shutdown::Shutdown;
@@ -39,6 +42,9 @@ const POLL_BUSY: Duration = Duration::from_millis(5);
 /// Longest wait for a message otherwise; bounds how late an age limit is noticed.
 const POLL_IDLE: Duration = Duration::from_millis(50);
 
+/// Longest wait at the end for commits alone.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Everything that can happen to the loop besides a message.
 #[derive(Debug)]
 pub enum Event {
@@ -51,10 +57,17 @@ pub enum Event {
         /// The answer of the brokers.
         points: KafkaResult<Vec<Resume>>,
     },
-    /// The ends of logs, asked because a position was out of range.
-    Watermarks {
-        /// For each partition asked for.
-        watermarks: Vec<(u64, KafkaResult<Watermarks>)>,
+    /// The ends of a log, asked because offsets were missing.
+    GapExplained {
+        /// The missing offsets.
+        gap: OffsetRange,
+        /// The answer of the brokers.
+        watermarks: KafkaResult<Watermarks>,
+    },
+    /// How far the group has come with the partitions that are not ours.
+    Progress {
+        /// The answer of the brokers.
+        points: KafkaResult<Vec<Resume>>,
     },
     /// What lies at the key of the next chunk.
     Probed {
@@ -94,7 +107,7 @@ pub enum Event {
 pub enum Mode {
     /// Never.
     Run,
-    /// When every assigned partition is stored up to these ends of the log.
+    /// When every partition is stored up to these ends of the log, by this member or another.
     Drain(BTreeMap<Partition, Offset>),
 }
 
@@ -181,8 +194,12 @@ pub struct Sink {
     revoking: Vec<members::Revoking>,
     /// When the loop ends at the latest, once it is asked to.
     stop_at: Option<Duration>,
+    /// When everything was stored, and only commits were left to wait for.
+    stored_at: Option<Duration>,
     /// An assignment was taken over, even if of no partition.
     has_joined: bool,
+    /// Partitions that a drain has finished, and when to ask about the others.
+    drained: members::Drained,
     /// Nothing is fetched until chunks leave memory.
     memory_blocked: bool,
     /// Nothing is fetched until dead letters are acknowledged.
@@ -215,7 +232,9 @@ impl Sink {
             assigning: None,
             revoking: Vec::new(),
             stop_at: None,
+            stored_at: None,
             has_joined: false,
+            drained: members::Drained::default(),
             memory_blocked: false,
             letters_blocked: false,
         })
@@ -230,8 +249,15 @@ impl Sink {
     /// be called within a tokio runtime's context, which carries the requests to the store.
     pub fn run(mut self, mode: Mode, shutdown: &Shutdown) -> Result<Ending, SinkError> {
         self.mode = mode;
+        let ended = self.work(shutdown);
+        info!(?ended, "leaving the consumer group");
+        close(self.group, self.committer, self.events.1);
+        ended
+    }
+
+    fn work(&mut self, shutdown: &Shutdown) -> Result<Ending, SinkError> {
         self.group.subscribe()?;
-        let ending = loop {
+        loop {
             self.health.beat();
             if shutdown.requested() && self.stop_at.is_none() {
                 self.stop()?;
@@ -242,12 +268,9 @@ impl Sink {
             }
             self.tick()?;
             if let Some(ending) = self.ending() {
-                break ending;
+                return Ok(ending);
             }
-        };
-        info!(?ending, "leaving the consumer group");
-        close(self.group, self.committer, self.events.1);
-        Ok(ending)
+        }
     }
 
     fn take_messages(&mut self) -> Result<(), SinkError> {
@@ -284,7 +307,14 @@ impl Sink {
                 Ok(())
             }
             Event::Resolved { epoch, points } => self.on_resolved(epoch, points),
-            Event::Watermarks { watermarks } => self.on_watermarks(watermarks),
+            Event::GapExplained { gap, watermarks } => {
+                self.on_gap_explained(gap, watermarks);
+                Ok(())
+            }
+            Event::Progress { points } => {
+                self.on_progress(points);
+                Ok(())
+            }
             Event::Probed { partition, epoch, found } => self.on_probed(partition, epoch, found),
             Event::Stored { epoch, chunk, reason, object_bytes, outcome } => {
                 self.on_stored(epoch, &chunk, reason, object_bytes, outcome)
@@ -304,6 +334,13 @@ impl Sink {
         }
         self.finish_revocations()?;
         self.retry_assignment();
+        self.follow_drain();
+        // Nothing is left that could free memory, so none can be held.
+        let can_free =
+            |lane: &Lane| lane.ledger.storing().is_some() || lane.ledger.open_since().is_some();
+        if self.memory_blocked && !self.lanes.values().any(can_free) {
+            self.memory_blocked = false;
+        }
         self.metrics.held_bytes.set(self.budget.bytes().cast_signed());
         self.metrics.memory_blocked.set(i64::from(self.memory_blocked));
         Ok(())
@@ -321,23 +358,30 @@ impl Sink {
         Ok(())
     }
 
-    fn ending(&self) -> Option<Ending> {
-        let is_settled = self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_settled());
-        let is_moving = self.assigning.is_some() || !self.revoking.is_empty();
-        if let Some(stop_at) = self.stop_at {
-            if is_settled {
+    fn ending(&mut self) -> Option<Ending> {
+        let now = self.now();
+        let Some(stop_at) = self.stop_at else {
+            return self.is_drained().then_some(Ending::Drained);
+        };
+        if self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_settled()) {
+            return Some(Ending::Stopped);
+        }
+        if self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_stored()) {
+            // A commit may wait long behind a rebalance, and is but a hint.
+            let stored_at = *self.stored_at.get_or_insert(now);
+            if now >= stored_at + COMMIT_PATIENCE || now >= stop_at {
+                warn!(
+                    "everything is stored, but not all of it committed; the next owner adopts it"
+                );
                 return Some(Ending::Stopped);
             }
-            if self.now() >= stop_at {
-                warn!(
-                    "the time to store what is open ran out; the next owner of the partitions reads it again"
-                );
-                return Some(Ending::TimedOut);
-            }
-            return None;
+        } else if now >= stop_at {
+            warn!(
+                "the time to store what is open ran out; the next owner of the partitions reads it again"
+            );
+            return Some(Ending::TimedOut);
         }
-        let is_drained = self.mode != Mode::Run && self.has_joined && is_settled && !is_moving;
-        is_drained.then_some(Ending::Drained)
+        None
     }
 
     /// Time since the loop was made, the clock of every ledger.

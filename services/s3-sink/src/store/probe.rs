@@ -1,6 +1,7 @@
 //! The start-up probe: exactly once rests on the store refusing to create an object twice, so the
 //! sink tries that before it trusts it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use super::{Put, RequestError, Store};
 const RACERS: usize = 8;
 /// Answers that are neither "created" nor "exists" before the probe gives up.
 const FAILURES_MAX: u32 = 8;
+/// Chunks are adopted by their metadata.
+const METADATA: (&str, &str) = ("probe", "kept");
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why the store can't be used.
@@ -34,6 +37,12 @@ pub enum ProbeError {
         /// The probe's key.
         key: String,
     },
+    /// The store forgets metadata, or makes it up.
+    #[error(
+        "the store does not keep an object's metadata (`x-amz-meta-*`), or has objects that nobody created: a chunk that \
+         another sink stored could not be adopted"
+    )]
+    NoMetadata,
     /// There is no such bucket.
     #[error("the bucket {bucket:?} does not exist: create it, or correct S3_BUCKET")]
     NoBucket {
@@ -58,7 +67,8 @@ pub enum ProbeError {
 
 impl Store {
     /// Creates the same object several times, in a race and one after another, and fails if the
-    /// store let more than one through. The objects are deleted again.
+    /// store let more than one through, or does not keep their metadata. The objects are deleted
+    /// again.
     pub async fn probe(&self, writer: WriterId) -> Result<(), ProbeError> {
         let key = self.probe_key(writer);
         // One at first, so that a missing bucket or a wrong password is said once and not in eight voices.
@@ -67,6 +77,8 @@ impl Store {
         let race = join_all((0..RACERS).map(|_| self.probe_put(&race_key))).await;
         let race = race.into_iter().collect::<Result<Vec<_>, _>>()?;
         let again = [self.probe_put(&key).await?, self.probe_put(&race_key).await?];
+        let metadata = self.probe_metadata(&key).await?;
+        let absent = self.probe_metadata(&format!("{key}-absent")).await?;
         for key in [&key, &race_key] {
             if let Err(error) =
                 self.client.delete_object().bucket(&self.bucket).key(key).send().await
@@ -84,15 +96,36 @@ impl Store {
                 return Err(ProbeError::Unconditional { winners, tries: tries.len(), key });
             }
         }
+        let kept = metadata.as_ref().and_then(|metadata| metadata.get(METADATA.0));
+        if kept.map(String::as_str) != Some(METADATA.1) || absent.is_some() {
+            return Err(ProbeError::NoMetadata);
+        }
         info!(bucket = self.bucket, racers = RACERS, "the store honours conditional writes");
         Ok(())
     }
 
     async fn probe_put(&self, key: &str) -> Result<Put, ProbeError> {
+        let metadata = || [(METADATA.0, METADATA.1.to_owned())];
+        self.insist(|| self.put_if_absent(key, Bytes::from_static(b"probe"), metadata())).await
+    }
+
+    /// Fails if the rights don't suffice to learn that an object is not there.
+    async fn probe_metadata(
+        &self,
+        key: &str,
+    ) -> Result<Option<HashMap<String, String>>, ProbeError> {
+        self.insist(|| self.metadata_of(key)).await
+    }
+
+    /// Repeats what may heal, and says at once what does not.
+    async fn insist<T>(
+        &self,
+        request: impl AsyncFn() -> Result<T, RequestError>,
+    ) -> Result<T, ProbeError> {
         let mut failures = 0;
         loop {
-            let error = match self.put_if_absent(key, Bytes::from_static(b"probe"), []).await {
-                Ok(put) => return Ok(put),
+            let error = match request().await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let bucket = self.bucket.clone();
