@@ -63,6 +63,35 @@ fn a_topic_created_anew_stops_the_partition_and_names_the_remedy() -> Result<()>
 }
 
 #[test]
+fn messages_that_kafka_removed_are_told_and_the_sink_goes_on() -> Result<()> {
+    let scenario = Scenario::start("overtaken", 1)?;
+    scenario.produce_valid(1, 0, 10)?;
+    scenario.drain("first", &[])?.wait_success()?;
+    // The embedded cluster keeps some MB a partition: its way of retention.
+    let large = |number| {
+        let mut person = e2e_tests::scenario::person(number);
+        person.name = format!("{number} {}", "x".repeat(500_000));
+        let mut payload = Vec::new();
+        pipeline_model::message::encode(&person, &mut payload)?;
+        Ok(NewMessage::raw(0, payload))
+    };
+    scenario.produce((10..50).map(large))?;
+    let mut drain = scenario.drain("second", &[])?;
+    drain.wait_success()?;
+    ensure!(
+        drain.log()?.contains("kafka removed messages before they were consumed"),
+        drain.tail()
+    );
+    let offsets: Vec<_> = rows::read(&scenario.objects()?)?.iter().map(|row| row.offset).collect();
+    ensure!(offsets.starts_with(&(0..10).collect::<Vec<_>>()), "{offsets:?}");
+    ensure!(offsets.len() > 10 && offsets[10] > 10 && offsets.last() == Some(&49), "{offsets:?}");
+    ensure!(offsets.is_sorted_by(|a, b| a < b), "{offsets:?}");
+    // The removed offsets stay visible as gaps of their chunk.
+    assert_eq!(scenario.audit()?["partitions"][0]["gaps"], 50 - offsets.len());
+    Ok(())
+}
+
+#[test]
 fn every_mistake_in_the_configuration_is_named_at_once() -> Result<()> {
     let scenario = Scenario::start("configuration", 1)?;
     let mistakes = [

@@ -163,7 +163,7 @@ fn read_ensure(
         let (topic, replication, min_insync) = (topic?, replication?, min_insync?);
         let spec =
             |name: String, partitions| TopicSpec::new(name, partitions, replication, min_insync);
-        let letters = spec(dead_letter::topic_of(&topic), letters?);
+        let letters = spec(dead_letter::topic_of(&topic), letters?).for_dead_letters();
         let topics = vec![spec(topic, partitions?), letters];
         let (log_format, log_filter) = logs?;
         let task = Task::EnsureTopics(EnsureConfig { kafka: kafka?, topics });

@@ -69,7 +69,8 @@ fn topics_have_a_shape_by_default_and_flags_ignore_the_environment() {
         panic!("another task");
     };
     let spec = |name: &str, partitions| TopicSpec::new(name.to_owned(), partitions, 3, 2);
-    assert_eq!(config.topics, [spec("names_topic", 6), spec("names_topic.dlq", 1)]);
+    let letters = spec("names_topic.dlq", 1).for_dead_letters();
+    assert_eq!(config.topics, [spec("names_topic", 6), letters]);
     assert_eq!(config.kafka.timeout, Duration::from_secs(30));
 }
 

@@ -16,6 +16,8 @@ const POLL_PAUSE: Duration = Duration::from_millis(200);
 
 /// Time runs forward inside a partition only if the brokers stamp the messages.
 const TIMESTAMP_TYPE: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+/// A letter of ten times the usual limit still gets through; no letter expires.
+const DEAD_LETTERS: [(&str, &str); 2] = [("max.message.bytes", "10485760"), ("retention.ms", "-1")];
 const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
 /// Which topics, on which brokers.
@@ -160,6 +162,14 @@ impl TopicSpec {
             (MIN_INSYNC_REPLICAS, min_insync_replicas.to_string()),
         ]);
         Self { name, partitions, replication, config }
+    }
+
+    /// A topic for dead letters: larger than the messages that they were, since headers come on
+    /// top, and kept until somebody has looked.
+    #[must_use]
+    pub fn for_dead_letters(mut self) -> Self {
+        self.config.extend(DEAD_LETTERS.map(|(entry, value)| (entry, value.to_owned())));
+        self
     }
 }
 

@@ -187,16 +187,7 @@ impl World {
             return false;
         }
         if !self.budget.admits(message.bytes) {
-            let relief = self.budget.relief();
-            if let Some(relief) = relief.and_then(|found| usize::try_from(found.0).ok()) {
-                self.seal(relief, SealReason::Memory);
-                let relieved = self.lanes[relief].owned.as_ref().map(|owned| &owned.ledger);
-                let may_wait = |ledger: &PartitionLedger| ledger.committed().is_none();
-                assert!(
-                    relieved.is_some_and(|ledger| ledger.storing().is_some() || may_wait(ledger)),
-                    "the chunk that was to make room is not being stored"
-                );
-            }
+            self.relieve();
             return false;
         }
         owned.read = message.mark.offset.next();
@@ -214,6 +205,21 @@ impl World {
         }
         self.obey(index);
         true
+    }
+
+    /// Seals the chunk that frees most memory. It can be stored at once, but for the first commit.
+    fn relieve(&mut self) {
+        let relief = self.budget.relief();
+        let Some(index) = relief.and_then(|found| usize::try_from(found.0).ok()) else { return };
+        assert_eq!(self.storing(index), None, "another chunk would make room sooner");
+        self.seal(index, SealReason::Memory);
+        let owned = self.lanes[index].owned.as_ref();
+        let waits = owned.is_some_and(|owned| owned.ledger.committed().is_none());
+        assert!(waits || self.storing(index).is_some(), "what is to make room is not stored");
+    }
+
+    fn storing(&self, index: usize) -> Option<Chunk> {
+        self.lanes[index].owned.as_ref().and_then(|owned| owned.ledger.storing().copied())
     }
 
     /// Seals the open chunk.
