@@ -14,6 +14,7 @@ mod steps;
 mod world;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
@@ -152,12 +153,15 @@ fn assert_holds(name: &str, rules: Rules, worlds_min: usize) {
 
 fn search(name: &str, rules: Rules) -> impl Checker<Rules> {
     let checker = rules.checker().threads(2).spawn_dfs().join();
-    println!(
-        "{name}: states={} unique={} depth={}",
+    // Past the capture of the test runner: how much was searched is part of the result.
+    writeln!(
+        std::io::stderr(),
+        "model, {name}: states={} unique={} depth={}",
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth()
-    );
+    )
+    .unwrap();
     checker
 }
 
