@@ -49,7 +49,7 @@ impl Budget {
     }
 
     /// The open chunk of `partition` was sealed into an object of `object_bytes`, which is being
-    /// stored.
+    /// stored. The object may not be larger than what the open chunk held.
     pub fn set_storing(&mut self, partition: Partition, object_bytes: u64) {
         self.update(partition, |held| *held = Held { open: 0, storing: object_bytes });
     }

@@ -299,7 +299,8 @@ impl PartitionLedger {
         }
     }
 
-    /// Answers [`Action::Probe`]: the chunk at the key, or `None`.
+    /// Answers [`Action::Probe`]: the chunk at the key, or `None`. The caller drops answers that
+    /// belong to an earlier assignment of the partition.
     pub fn probed(&mut self, found: Option<Chunk>) {
         let State::Probing { first, asked: true } = self.state else { return };
         match found {
@@ -308,7 +309,8 @@ impl PartitionLedger {
         }
     }
 
-    /// Answers [`Action::Store`].
+    /// Answers [`Action::Store`]. The caller drops answers that belong to an earlier assignment of
+    /// the partition.
     pub fn stored(&mut self, outcome: StoreOutcome) {
         let State::Appending { storing, .. } = &mut self.state else { return };
         let Some(chunk) = storing.take() else { return };

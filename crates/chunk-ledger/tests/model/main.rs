@@ -154,8 +154,9 @@ fn assert_holds(name: &str, rules: Rules, worlds_min: usize) {
 fn search(name: &str, rules: Rules) -> impl Checker<Rules> {
     let checker = rules.checker().threads(2).spawn_dfs().join();
     // Past the capture of the test runner: how much was searched is part of the result.
+    let mut terminal = std::io::stderr();
     writeln!(
-        std::io::stderr(),
+        terminal,
         "model, {name}: states={} unique={} depth={}",
         checker.state_count(),
         checker.unique_state_count(),

@@ -23,39 +23,59 @@ pub struct Commit {
 
 /// The thread that commits.
 pub struct Committer {
-    commits: Sender<Commit>,
+    orders: Sender<Order>,
     thread: JoinHandle<()>,
 }
 
+enum Order {
+    Commit(Commit),
+    /// Forget what waits for the partition: it is no longer ours, and would go out in the name of
+    /// a later membership.
+    Withdraw(Partition),
+}
+
 impl Committer {
-    /// Starts the thread. Each commit ends as an [`Event::CommitDone`].
+    /// Starts the thread. Each commit that is sent ends as an [`Event::CommitDone`].
     pub fn start(group: Group, events: Sender<Event>) -> std::io::Result<Self> {
-        let (commits, waiting) = channel();
+        let (orders, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || work(&group, &waiting, &events))?;
-        Ok(Self { commits, thread })
+        Ok(Self { orders, thread })
     }
 
     /// Queues a commit; false if the thread is gone.
     pub fn commit(&self, commit: Commit) -> bool {
-        self.commits.send(commit).is_ok()
+        self.orders.send(Order::Commit(commit)).is_ok()
+    }
+
+    /// Takes back a commit of the partition that is still queued.
+    pub fn withdraw(&self, partition: Partition) {
+        // With the thread gone nothing is sent any more.
+        let _ = self.orders.send(Order::Withdraw(partition));
     }
 
     /// Ends the thread after what is queued.
     pub fn finish(self) {
-        drop(self.commits);
+        drop(self.orders);
         // A panic there was reported when it happened.
         let _ = self.thread.join();
     }
 }
 
-fn work(group: &Group, waiting: &Receiver<Commit>, events: &Sender<Event>) {
+fn work(group: &Group, waiting: &Receiver<Order>, events: &Sender<Event>) {
     while let Ok(first) = waiting.recv() {
-        // The ledger of a partition asks for one commit at a time; a later one replaces an
-        // earlier one of a previous assignment.
-        let mut commits = BTreeMap::from([(first.partition, first)]);
-        commits.extend(waiting.try_iter().map(|commit| (commit.partition, commit)));
+        let mut commits = BTreeMap::new();
+        for order in std::iter::once(first).chain(waiting.try_iter()) {
+            match order {
+                // One of a later assignment replaces an earlier one.
+                Order::Commit(commit) => commits.insert(commit.partition, commit),
+                Order::Withdraw(partition) => commits.remove(&partition),
+            };
+        }
+        if commits.is_empty() {
+            continue;
+        }
         let offsets: Vec<_> =
             commits.values().map(|commit| (commit.partition, commit.offset)).collect();
         debug!(?offsets, "committing");

@@ -1,6 +1,6 @@
 //! Joining and leaving: assignments, revocations, and what the group reports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chunk_ledger::{Fault, Offset, Partition, SealReason};
@@ -155,7 +155,7 @@ impl Sink {
     /// Lets go of revoked partitions whose chunks are stored, or whose time is up.
     pub(super) fn finish_revocations(&mut self) -> Result<(), SinkError> {
         let now = self.now();
-        let is_done = |lanes: &std::collections::BTreeMap<Partition, Lane>, revoking: &Revoking| {
+        let is_done = |lanes: &BTreeMap<Partition, Lane>, revoking: &Revoking| {
             let mut lanes = revoking.partitions.iter().filter_map(|partition| lanes.get(partition));
             now >= revoking.deadline || lanes.all(|lane| lane.ledger.is_settled())
         };
@@ -243,6 +243,7 @@ impl Sink {
                 self.metrics.partitions_stopped.dec();
             }
             lane.ledger.revoke();
+            self.committer.withdraw(partition);
             // A PUT that is under way may still win; that is as good as its loss.
             if let Some(task) = lane.storing.take() {
                 task.abort();
