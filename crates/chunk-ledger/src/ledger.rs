@@ -66,8 +66,8 @@ pub enum Action {
 pub enum Verdict {
     /// Decode it, append it to the open chunk, and report with [`PartitionLedger::appended`].
     Append,
-    /// Not now: keep it, pause the partition, and offer it again once
-    /// [`PartitionLedger::is_accepting`] says so, unless an [`Action::Seek`] came in between.
+    /// Not now: pause the partition, and go on at [`PartitionLedger::position`], with this message
+    /// kept or fetched anew, once [`PartitionLedger::is_accepting`] says so.
     Hold,
 }
 

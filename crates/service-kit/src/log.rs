@@ -63,6 +63,18 @@ pub fn init(format: Format, filter: &Filter) -> Result<(), LogError> {
     .map_err(LogError::AlreadyStarted)
 }
 
+/// Logs a line of a Kafka client, given its syslog severity (0 to 7).
+///
+/// The client goes on trying by itself and reports what it can't do, so none of its lines calls
+/// for somebody to act at once: nothing is above a warning.
+pub fn kafka_client(severity: u8, facility: &str, detail: &str) {
+    match severity {
+        0..=4 => tracing::warn!(target: "librdkafka", facility, detail, "kafka client"),
+        5..=6 => tracing::info!(target: "librdkafka", facility, detail, "kafka client"),
+        _ => tracing::debug!(target: "librdkafka", facility, detail, "kafka client"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at once")]

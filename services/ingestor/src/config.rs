@@ -118,7 +118,7 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("run")
-                .about("Makes one run and exits: 0 if every user fetched is on the topic")
+                .about("Makes one run and exits: 0 if every request gave a page and every message is on the topic")
                 .args(args(SETTINGS))
                 .args(args(&RUN_COMMON)),
         )

@@ -295,23 +295,7 @@ impl ProducerContext for Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // librdkafka retries by itself and reports lost messages one by one, so nothing that it
-        // logs calls for somebody to act at once.
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => {
-                tracing::warn!(target: "librdkafka", facility, detail = message, "kafka client");
-            }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(target: "librdkafka", facility, detail = message, "kafka client");
-            }
-            RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", facility, detail = message, "kafka client");
-            }
-        }
+        service_kit::log::kafka_client(level as u8, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -31,7 +31,7 @@ static SETTINGS: &[Setting] = &[
     Setting::new("S3_PREFIX", "what the objects' keys begin with; none by default"),
     Setting::new(
         "S3_FORCE_PATH_STYLE",
-        "address objects as endpoint/bucket/key; by default true where AWS_ENDPOINT_URL_S3 is set",
+        "address objects as endpoint/bucket/key; by default true where an endpoint is set",
     ),
     Setting::new("CHUNK_BYTES_MAX", "size of an object at which a chunk is sealed")
         .default("128MiB"),
@@ -54,7 +54,7 @@ static DRAIN_COMMON: [Setting; 4] =
 static ADMIN: Setting = ADMIN_ADDR;
 
 /// librdkafka properties that the protocol relies on, and why they can't be changed.
-const PROTECTED: [(&str, &str); 9] = [
+const PROTECTED: [(&str, &str); 12] = [
     ("bootstrap.servers", "is set by KAFKA_BOOTSTRAP_SERVERS"),
     ("metadata.broker.list", "is set by KAFKA_BOOTSTRAP_SERVERS"),
     ("group.id", "is set by KAFKA_GROUP_ID"),
@@ -67,6 +67,15 @@ const PROTECTED: [(&str, &str); 9] = [
     ),
     ("enable.partition.eof", "is set by what the sink is asked to do"),
     ("acks", "must stay `all`: a dead letter is acknowledged before its chunk is stored"),
+    (
+        "request.required.acks",
+        "must stay `all`: a dead letter is acknowledged before its chunk is stored",
+    ),
+    (
+        "delivery.report.only.error",
+        "must stay `false`: a chunk waits for each dead letter's report",
+    ),
+    ("statistics.interval.ms", "is set by the sink: readiness and lag come from these reports"),
 ];
 
 /// What the process was asked to do.

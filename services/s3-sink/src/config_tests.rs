@@ -44,7 +44,7 @@ fn flags_win_over_the_environment_and_a_drain_has_no_admin_server() {
 fn every_mistake_is_named_at_once_and_secrets_are_kept() {
     let environment = [
         ("KAFKA_TOPIC", "a/b"),
-        ("KAFKA_CONFIG", "sasl.password=hunter2,enable.auto.commit=true,acks=1"),
+        ("KAFKA_CONFIG", "sasl.password=hunter2,enable.auto.commit=true,request.required.acks=0"),
         ("CHUNK_BYTES_MAX", "12 parsecs"),
         ("CHUNK_AGE_SECONDS_MAX", "0"),
         ("MEMORY_LIMIT", "1MiB"),
@@ -57,7 +57,7 @@ fn every_mistake_is_named_at_once_and_secrets_are_kept() {
         "KAFKA_TOPIC",
         "a/b",
         "enable.auto.commit",
-        "acks",
+        "request.required.acks",
         "CHUNK_BYTES_MAX",
         "12 parsecs",
         "CHUNK_AGE_SECONDS_MAX",

@@ -8,12 +8,14 @@ use std::time::Duration;
 use pipeline_model::dead_letter::{
     HEADER_DETAIL, HEADER_OFFSET, HEADER_PARTITION, HEADER_REASON, HEADER_TOPIC, topic_of,
 };
-use rdkafka::config::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, util::Timeout};
 use service_kit::health::Health;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::config::KafkaConfig;
 use crate::consume::ClientError;
@@ -42,10 +44,25 @@ pub struct Refusal {
     pub detail: String,
 }
 
+/// Sends the client's log where ours goes.
+#[derive(Clone)]
+struct LetterContext;
+
+impl ClientContext for LetterContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        service_kit::log::kafka_client(level as u8, facility, message);
+    }
+
+    /// The delivery of each letter reports the same errors.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client reports an error");
+    }
+}
+
 /// The producer of dead letters.
 #[derive(Clone)]
 pub struct DeadLetters {
-    producer: FutureProducer,
+    producer: FutureProducer<LetterContext>,
     topic: Arc<str>,
     in_flight_bytes: Arc<AtomicU64>,
     metrics: SinkMetrics,
@@ -69,7 +86,7 @@ impl DeadLetters {
             .extend(kafka.properties.iter().cloned());
         config.set("bootstrap.servers", &kafka.bootstrap_servers).set("acks", "all");
         Ok(Self {
-            producer: config.create()?,
+            producer: config.create_with_context(LetterContext)?,
             topic: topic_of(&kafka.topic).into(),
             in_flight_bytes: Arc::new(AtomicU64::new(0)),
             metrics,
@@ -112,12 +129,7 @@ impl DeadLetters {
         }
     }
 
-    async fn pause(
-        &self,
-        message: &OwnedMessage,
-        cause: &rdkafka::error::KafkaError,
-        failures: &mut u32,
-    ) {
+    async fn pause(&self, message: &OwnedMessage, cause: &KafkaError, failures: &mut u32) {
         *failures += 1;
         let pause =
             Duration::from_millis(200).saturating_mul(1 << (*failures).min(6)).min(PAUSE_MAX);
@@ -126,10 +138,12 @@ impl DeadLetters {
             READINESS,
             format!("dead letters are not accepted by {}: {cause}", self.topic),
         );
-        error!(
-            partition, offset, failures, topic = &*self.topic, error = %cause,
-            "dead letter was not accepted; its partition waits, will repeat"
-        );
+        let topic = &*self.topic;
+        if failures == 1 {
+            error!(partition, offset, topic, error = %cause, "dead letter was not accepted; its partition waits, will repeat");
+        } else {
+            debug!(partition, offset, topic, failures, error = %cause, "dead letter was not accepted again");
+        }
         tokio::time::sleep(pause).await;
     }
 }

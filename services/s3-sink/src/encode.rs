@@ -29,10 +29,10 @@ const OVERHEAD_BYTES: u64 = 6 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// The columns do not form a record batch.
-    #[error("the rows do not form a record batch: {0}")]
+    #[error("the rows do not form a record batch")]
     Arrow(#[from] ArrowError),
     /// The Parquet writer refused.
-    #[error("the rows can't be written as Parquet: {0}")]
+    #[error("the rows can't be written as Parquet")]
     Parquet(#[from] ParquetError),
 }
 

@@ -32,6 +32,8 @@ const TOPIC_RECHECK_PERIOD: Duration = Duration::from_secs(2);
 /// Of `MEMORY_LIMIT`, the part for open and storing chunks. The rest is for librdkafka's queue,
 /// the row group being compressed, uploads, and what the allocator keeps.
 const CHUNK_SHARE: u64 = 2;
+/// Of `MEMORY_LIMIT`, the payloads in librdkafka's queue, which cost up to three times that.
+const QUEUE_SHARE: u64 = 64;
 
 fn main() -> ExitCode {
     let matches = config::command().get_matches();
@@ -52,7 +54,12 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("s3-sink: {error:#}");
+            // A healthcheck and a failing start have no log yet.
+            if tracing::enabled!(tracing::Level::ERROR) {
+                tracing::error!(error = format!("{error:#}"), "s3-sink failed");
+            } else {
+                eprintln!("s3-sink: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -95,8 +102,10 @@ async fn serve(config: Config, drain: bool, shutdown: Shutdown) -> anyhow::Resul
     };
     let done = sink(config, drain, shutdown, &health, &metrics).await;
     drop(stop);
-    if let Some(admin) = admin {
-        admin.await.context("the admin server broke")?;
+    if let Some(admin) = admin
+        && let Err(error) = admin.await
+    {
+        tracing::error!(%error, "the admin server broke");
     }
     done
 }
@@ -119,7 +128,7 @@ async fn sink(
     let sink = Sink::connect(SinkParts {
         kafka: config.kafka.clone(),
         is_drain: drain,
-        queue_bytes_max: config.memory_bytes_max / 64,
+        queue_bytes_max: config.memory_bytes_max / QUEUE_SHARE,
         dead_letters: DeadLetters::connect(&config.kafka, sink_metrics.clone(), health.clone())
             .context("dead letters")?,
         lanes: LaneConfig {
@@ -202,19 +211,19 @@ fn find_ends(
     topics: &[String; 2],
     drain: bool,
 ) -> anyhow::Result<BTreeMap<chunk_ledger::Partition, chunk_ledger::Offset>> {
-    let mut partitions = Vec::new();
-    for topic in topics.iter().rev() {
-        partitions = group
+    let existing = |topic: &String| {
+        group
             .partitions_of(topic)
             .context("the brokers do not answer; check KAFKA_BOOTSTRAP_SERVERS and KAFKA_CONFIG")?
             .with_context(|| {
                 format!("the topic {topic} does not exist; create it with `pipectl topics ensure`")
-            })?;
-    }
+            })
+    };
+    let partitions = existing(&topics[0])?;
+    existing(&topics[1])?;
     if !drain {
         return Ok(BTreeMap::new());
     }
-    // The last one asked for is the topic itself.
     let end = |partition| anyhow::Ok((partition, group.watermarks(partition)?.high));
     partitions.into_iter().map(end).collect()
 }

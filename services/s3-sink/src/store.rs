@@ -7,7 +7,7 @@ use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use chunk_ledger::{
@@ -229,7 +229,15 @@ where
         detail: match (error.code(), error.message()) {
             (Some(code), message) => format!("{code}: {}", message.unwrap_or("no message")),
             // No answer, or one without S3's error document: the chain of causes says more.
-            (None, _) => DisplayErrorContext(error).to_string(),
+            (None, _) => causes(error),
         },
     }
+}
+
+/// The error and what caused it, each once: the SDK's outer errors say little alone.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<_> = chain.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
 }

@@ -85,6 +85,12 @@ impl Lane {
         }
     }
 
+    /// Whether an answer from elsewhere will move the lane on, soon.
+    pub fn is_waiting(&self) -> bool {
+        let is_held = self.paused && !self.leaving && self.ledger.fault().is_none();
+        is_held || self.ledger.storing().is_some()
+    }
+
     /// Whether the lane takes messages now.
     pub fn is_accepting(&self) -> bool {
         !self.leaving && self.ledger.is_accepting()

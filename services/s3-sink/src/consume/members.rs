@@ -39,7 +39,7 @@ pub(super) struct Revoking {
 impl Sink {
     pub(super) fn on_assigned(&mut self, mut partitions: Vec<Partition>) -> Result<(), SinkError> {
         self.metrics.rebalances("assigned").inc();
-        info!(?partitions, "partitions assigned");
+        info!(partitions = ?numbers(&partitions), "partitions assigned");
         self.epoch += 1;
         // A change of the topic's partitions may bring another assignment while one is prepared.
         if let Some(assigning) = self.assigning.take() {
@@ -136,7 +136,7 @@ impl Sink {
         lost: bool,
     ) -> Result<(), SinkError> {
         self.metrics.rebalances(if lost { "lost" } else { "revoked" }).inc();
-        info!(?partitions, lost, "partitions revoked");
+        info!(partitions = ?numbers(&partitions), lost, "partitions revoked");
         // Nothing was taken over yet of an assignment that is still being prepared.
         if let Some(assigning) = &mut self.assigning {
             assigning.partitions.retain(|partition| !partitions.contains(partition));
@@ -271,4 +271,11 @@ impl Sink {
             self.health.not_ready(READINESS, "the consumer group is rebalancing or not reachable");
         }
     }
+}
+
+/// For logs: sorted, and without the type's name.
+fn numbers(partitions: &[Partition]) -> Vec<i32> {
+    let mut numbers: Vec<_> = partitions.iter().map(|partition| partition.0).collect();
+    numbers.sort_unstable();
+    numbers
 }

@@ -116,7 +116,8 @@ pub enum Mode {
 pub enum Ending {
     /// The drain is complete.
     Drained,
-    /// Asked to stop; everything taken from Kafka was stored and committed.
+    /// Asked to stop; everything taken from Kafka was stored, and committed unless the log says
+    /// otherwise.
     Stopped,
     /// Asked to stop, and the time for it ran out; what was not stored is read again by the next
     /// owner.
@@ -130,10 +131,10 @@ pub enum SinkError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The Kafka client refused a call that has to work.
-    #[error("the Kafka client failed: {0}")]
+    #[error("the Kafka client failed")]
     Kafka(#[from] KafkaError),
     /// A thread can't be started.
-    #[error("a thread can't be started: {0}")]
+    #[error("a thread can't be started")]
     Thread(#[from] std::io::Error),
     /// The Kafka client gave up for good.
     #[error("the Kafka client ended with a fatal error: {0}")]
@@ -257,6 +258,9 @@ impl Sink {
 
     fn work(&mut self, shutdown: &Shutdown) -> Result<Ending, SinkError> {
         self.group.subscribe()?;
+        info!(
+            "joining the consumer group; the first partitions may take until others have let go of them"
+        );
         loop {
             self.health.beat();
             if shutdown.requested() && self.stop_at.is_none() {
@@ -291,7 +295,7 @@ impl Sink {
         let is_busy = self.assigning.is_some()
             || self.stop_at.is_some()
             || !self.revoking.is_empty()
-            || self.lanes.values().any(|lane| lane.paused || lane.ledger.storing().is_some());
+            || self.lanes.values().any(Lane::is_waiting);
         if is_busy { POLL_BUSY } else { POLL_IDLE }
     }
 

@@ -52,7 +52,7 @@ pub enum ProbeError {
     /// The credentials are wrong or lack a right.
     #[error(
         "the store refuses access to bucket {bucket:?}: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they \
-         allow s3:PutObject, s3:GetObject, s3:ListBucket and s3:DeleteObject: {source}"
+         allow s3:PutObject, s3:GetObject, s3:ListBucket and s3:DeleteObject"
     )]
     Denied {
         /// The bucket.
@@ -61,7 +61,7 @@ pub enum ProbeError {
         source: RequestError,
     },
     /// The store did not answer as a store.
-    #[error("the store does not work: {0}; check AWS_ENDPOINT_URL_S3 and AWS_REGION")]
+    #[error("the store does not work; check AWS_ENDPOINT_URL_S3 and AWS_REGION")]
     Failed(#[from] RequestError),
 }
 

@@ -50,7 +50,7 @@ impl<'a> Attempts<'a> {
         if self.failures >= FAILURES_UNTIL_NOT_READY {
             self.health.0.not_ready(READINESS, format!("{error}"));
         }
-        let pause = self.pauses.next().unwrap_or(PAUSE_MAX);
+        let pause = self.pauses.next().unwrap_or(PAUSE_MAX).min(PAUSE_MAX);
         let (operation, failures) = (self.operation.code(), self.failures);
         warn!(operation, failures, pause_seconds = pause.as_secs_f64(), %error, "request to the store failed, will repeat");
         tokio::time::sleep(pause).await;
