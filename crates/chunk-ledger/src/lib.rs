@@ -13,6 +13,7 @@
 
 mod budget;
 mod chunk;
+mod fault;
 pub mod invariants;
 mod layout;
 mod ledger;
@@ -21,7 +22,8 @@ mod units;
 
 pub use budget::Budget;
 pub use chunk::{Chunk, SealReason, WriterId};
+pub use fault::Fault;
 pub use layout::{Layout, ObjectName};
-pub use ledger::{Action, Appended, Fault, Limits, PartitionLedger, StoreOutcome, Verdict};
+pub use ledger::{Action, Appended, Limits, PartitionLedger, StoreOutcome, Verdict};
 pub use metadata::{FOOTER_PREFIX, MetadataError, from_metadata, to_metadata};
 pub use units::{Day, Mark, Offset, OffsetRange, Partition, Timestamp};

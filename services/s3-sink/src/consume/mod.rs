@@ -7,6 +7,7 @@
 
 mod actions;
 mod commit;
+mod event;
 mod group;
 mod lane;
 mod letters;
@@ -17,15 +18,14 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use chunk_ledger::{
-    Budget, Chunk, Fault, Offset, OffsetRange, Partition, SealReason, StoreOutcome,
-};
-use rdkafka::error::{KafkaError, KafkaResult};
+use chunk_ledger::{Budget, Fault, Offset, Partition, SealReason};
+use rdkafka::error::KafkaError;
 use service_kit::health::Health;
 use service_kit::shutdown::Shutdown;
 use tracing::{info, warn};
 
 pub use commit::{Commit, Committer};
+pub use event::Event;
 pub use group::{ClientError, Group, GroupEvent, Resume, Watermarks};
 pub use lane::{Lane, LaneConfig};
 
@@ -33,7 +33,7 @@ use crate::config::KafkaConfig;
 use crate::dead_letter::DeadLetters;
 use crate::encode::EncodeError;
 use crate::metrics::SinkMetrics;
-use crate::store::{Found, Store, UnreadableObject};
+use crate::store::Store;
 
 /// Messages taken in one turn before events and deadlines are looked at.
 const MESSAGES_PER_TURN: usize = 1000;
@@ -44,63 +44,6 @@ const POLL_IDLE: Duration = Duration::from_millis(50);
 
 /// Longest wait at the end for commits alone.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Everything that can happen to the loop besides a message.
-#[derive(Debug)]
-pub enum Event {
-    /// The consumer group.
-    Group(GroupEvent),
-    /// Where to begin with the partitions of an assignment.
-    Resolved {
-        /// The assignment asked for.
-        epoch: u64,
-        /// The answer of the brokers.
-        points: KafkaResult<Vec<Resume>>,
-    },
-    /// The ends of a log, asked because offsets were missing.
-    GapExplained {
-        /// The missing offsets.
-        gap: OffsetRange,
-        /// The answer of the brokers.
-        watermarks: KafkaResult<Watermarks>,
-    },
-    /// How far the group has come with the partitions that are not ours.
-    Progress {
-        /// The answer of the brokers.
-        points: KafkaResult<Vec<Resume>>,
-    },
-    /// What lies at the key of the next chunk.
-    Probed {
-        /// The partition.
-        partition: Partition,
-        /// Its assignment.
-        epoch: u64,
-        /// The answer of the store.
-        found: Found,
-    },
-    /// A chunk's PUT was decided.
-    Stored {
-        /// Its assignment.
-        epoch: u64,
-        /// The chunk.
-        chunk: Chunk,
-        /// Why it was sealed.
-        reason: SealReason,
-        /// Size of the object.
-        object_bytes: u64,
-        /// The decision of the store.
-        outcome: Result<StoreOutcome, UnreadableObject>,
-    },
-    /// A commit ended.
-    CommitDone {
-        /// What was committed.
-        commit: Commit,
-        /// Or why not.
-        outcome: Result<(), String>,
-    },
-    /// A task ended in a way that must not happen.
-    Broken(String),
-}
 
 /// When the loop ends by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
