@@ -15,6 +15,8 @@ use crate::decode::row_bytes_max;
 
 /// Shortest time between two questions of one partition why offsets are missing.
 const GAP_QUESTION_PERIOD: Duration = Duration::from_secs(1);
+/// How long the same error of the Kafka client is not logged again.
+const KAFKA_ERROR_LOG_PERIOD: Duration = Duration::from_secs(30);
 /// Dead letters of one chunk that are logged one by one; the rest is counted.
 const LETTERS_LOGGED_PER_CHUNK: usize = 10;
 
@@ -146,7 +148,14 @@ impl Sink {
                 Err(SinkError::Fatal(self.group.fatal_error().unwrap_or_else(|| error.to_string())))
             }
             error => {
-                warn!(%error, "kafka client reports an error; it goes on trying");
+                // Without brokers the client says the same many times a second.
+                let code = error.rdkafka_error_code().map(|code| code as i32);
+                let now = self.now();
+                let logged_at = self.kafka_errors_logged.get(&code);
+                if logged_at.is_none_or(|logged_at| now >= *logged_at + KAFKA_ERROR_LOG_PERIOD) {
+                    self.kafka_errors_logged.insert(code, now);
+                    warn!(%error, "kafka client reports an error; it goes on trying");
+                }
                 Ok(())
             }
         }

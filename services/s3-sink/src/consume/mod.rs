@@ -144,6 +144,8 @@ pub struct Sink {
     has_joined: bool,
     /// Partitions that a drain has finished, and when to ask about the others.
     drained: members::Drained,
+    /// When each error of the Kafka client, by librdkafka's number, was logged last.
+    kafka_errors_logged: BTreeMap<Option<i32>, Duration>,
     /// Nothing is fetched until chunks leave memory.
     memory_blocked: bool,
     /// Nothing is fetched until dead letters are acknowledged.
@@ -179,6 +181,7 @@ impl Sink {
             stored_at: None,
             has_joined: false,
             drained: members::Drained::default(),
+            kafka_errors_logged: BTreeMap::new(),
             memory_blocked: false,
             letters_blocked: false,
         })
