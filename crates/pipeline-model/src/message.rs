@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use crate::Person;
 
 /// The version of the message that this build writes and reads.
-pub const SCHEMA_VERSION: u32 = 1;
-/// Header with [`SCHEMA_VERSION`] as decimal text. A message without it is of version 1.
+pub const SCHEMA_VERSION: &str = "1";
+/// Header with [`SCHEMA_VERSION`]. A message without it is of version 1.
 pub const HEADER_SCHEMA_VERSION: &str = "schema-version";
 /// Header with the id of the ingestor's run that produced the message.
 pub const HEADER_RUN_ID: &str = "run-id";

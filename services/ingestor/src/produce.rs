@@ -173,10 +173,9 @@ pub(crate) struct RunHeaders(OwnedHeaders);
 impl RunHeaders {
     /// `schema-version` and `run-id`.
     pub(crate) fn new(run_id: &str) -> Self {
-        let version = SCHEMA_VERSION.to_string();
         Self(
             OwnedHeaders::new_with_capacity(2)
-                .insert(Header { key: HEADER_SCHEMA_VERSION, value: Some(version.as_str()) })
+                .insert(Header { key: HEADER_SCHEMA_VERSION, value: Some(SCHEMA_VERSION) })
                 .insert(Header { key: HEADER_RUN_ID, value: Some(run_id) }),
         )
     }

@@ -11,8 +11,10 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use chunk_ledger::{
-    Chunk, Layout, MetadataError, ObjectName, StoreOutcome, WriterId, from_metadata, to_metadata,
+    Chunk, Layout, MetadataError, ObjectName, StoreOutcome, from_metadata, to_metadata,
 };
+
+use service_kit::error::causes;
 
 use crate::metrics::{Operation, StoreMetrics};
 
@@ -204,11 +206,6 @@ impl Store {
     fn attempts(&self, operation: Operation) -> retry::Attempts<'_> {
         retry::Attempts::new(operation, &self.metrics, &self.health)
     }
-
-    /// The key of the start-up probe of `writer`.
-    fn probe_key(&self, writer: WriterId) -> String {
-        self.layout.probe_key(writer)
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,12 +229,4 @@ where
             (None, _) => causes(error),
         },
     }
-}
-
-/// The error and what caused it, each once: the SDK's outer errors say little alone.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    let mut texts: Vec<_> = chain.map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
 }

@@ -10,6 +10,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
+use service_kit::error::causes;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence of the store.
@@ -177,16 +178,4 @@ async fn collect(
         whole.extend_from_slice(&part);
     }
     Ok(whole.freeze())
-}
-
-/// The error and what caused it, each once: the SDK's outer errors say little alone.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for cause in std::iter::successors(Some(error), |error| error.source()) {
-        let text = cause.to_string();
-        if texts.last() != Some(&text) {
-            texts.push(text);
-        }
-    }
-    texts.join(": ")
 }

@@ -73,11 +73,18 @@ impl Sink {
                     lane.resume_not_before = now + RESUME_RETRY_DELAY;
                 }
             }
-        } else if !lane.paused && (is_blocked || !lane.is_accepting()) {
-            lane.paused = true;
-            if let Err(error) = self.group.pause(partition) {
-                warn!(%partition, %error, "partition could not be paused");
-            }
+        } else if is_blocked || !lane.is_accepting() {
+            self.pause(partition);
+        }
+    }
+
+    /// Stops fetching the partition, unless it is stopped already.
+    pub(super) fn pause(&mut self, partition: Partition) {
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| !lane.paused) else { return };
+        lane.paused = true;
+        if let Err(error) = self.group.pause(partition) {
+            // Messages that still come are dropped, and fetched again from the position.
+            warn!(%partition, %error, "partition could not be paused");
         }
     }
 

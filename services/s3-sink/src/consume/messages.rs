@@ -125,18 +125,14 @@ impl Sink {
 
     /// Stops fetching the partition until its lane takes messages again.
     fn hold(&mut self, partition: Partition) -> Result<(), SinkError> {
-        if let Some(lane) = self.lanes.get_mut(&partition) {
-            if lane.ledger.open_since().is_none() {
-                // Nothing was opened with what the message in hand had reserved.
-                lane.reserve(0);
-                self.budget.set_open(partition, 0);
-            }
-            lane.paused = true;
-            if let Err(error) = self.group.pause(partition) {
-                // Messages that still come are dropped, and fetched again from the position.
-                warn!(%partition, %error, "partition could not be paused");
-            }
+        if let Some(lane) = self.lanes.get_mut(&partition)
+            && lane.ledger.open_since().is_none()
+        {
+            // Nothing was opened with what the message in hand had reserved.
+            lane.reserve(0);
+            self.budget.set_open(partition, 0);
         }
+        self.pause(partition);
         self.pump(partition)
     }
 
@@ -214,7 +210,7 @@ fn decode<'a>(message: &'a BorrowedMessage<'_>, mark: Mark) -> Result<PersonRef<
         });
     }
     if let Some(version) = schema_version(message)
-        && version != SCHEMA_VERSION.to_string().as_bytes()
+        && version != SCHEMA_VERSION.as_bytes()
     {
         let detail = format!(
             "the header {HEADER_SCHEMA_VERSION} is {:?}, this build reads {SCHEMA_VERSION}",

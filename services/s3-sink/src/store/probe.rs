@@ -70,7 +70,7 @@ impl Store {
     /// store let more than one through, or does not keep their metadata. The objects are deleted
     /// again.
     pub async fn probe(&self, writer: WriterId) -> Result<(), ProbeError> {
-        let key = self.probe_key(writer);
+        let key = self.layout.probe_key(writer);
         // One at first, so that a missing bucket or a wrong password is said once and not in eight voices.
         let first = self.probe_put(&key).await?;
         let race_key = format!("{key}-race");

@@ -20,6 +20,18 @@ use crate::s3::store::{ObjectAttributes, StoredObject};
 /// How much of an object is read at a time.
 const READ_BYTES_MAX: usize = 256 * 1024;
 
+/// The four conditions that the inputs of GET and HEAD have.
+macro_rules! conditions_of {
+    ($input:expr) => {
+        Conditions {
+            if_match: $input.if_match,
+            if_none_match: $input.if_none_match,
+            if_modified_since: $input.if_modified_since,
+            if_unmodified_since: $input.if_unmodified_since,
+        }
+    };
+}
+
 impl Operations {
     pub(super) async fn put(
         &self,
@@ -64,13 +76,7 @@ impl Operations {
         }
         let (bucket, key) = (input.bucket, input.key);
         let object = self.blocking(move |store| store.get(&bucket, &key)).await?;
-        Conditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        }
-        .check(&object)?;
+        conditions_of!(input).check(&object)?;
 
         let range = match input.range {
             None => 0..object.bytes,
@@ -112,13 +118,7 @@ impl Operations {
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let (bucket, key) = (input.bucket, input.key);
         let object = self.blocking(move |store| store.get(&bucket, &key)).await?;
-        Conditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        }
-        .check(&object)?;
+        conditions_of!(input).check(&object)?;
         let attributes = object.attributes;
         let mut output = HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
