@@ -11,10 +11,11 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 	$(addprefix $(TARGET_DIR)/e2e/,dead-letters recorded seals only-dead-letters)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites
+.PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
+	up down logs ps open scale audit sql test-compose
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## Run the whole pipeline on embedded parts, audit it, and show the rows
 	@$(TARGET_DIR)/debug/demo
@@ -72,6 +73,37 @@ build: prerequisites ## Build every binary
 
 clean: ## Remove everything that was built
 	$(CARGO) clean
+
+# The stack in containers: docker-compose.yml
+
+COMPOSE := docker compose --profile '*'
+
+up: ## Start the stack in containers (OFFLINE=1 without internet, PROFILES=registry,connect)
+	@deploy/stack.py up
+
+down: ## Stop the stack (VOLUMES=1 removes its data as well)
+	$(COMPOSE) down --remove-orphans $(if $(VOLUMES),--volumes)
+
+logs: ## Follow the logs (S=s3-sink for one service)
+	@$(COMPOSE) logs --follow --tail 100 $(S)
+
+ps: ## List the containers
+	@$(COMPOSE) ps --all
+
+open: ## Print what runs, and where it is reached
+	@deploy/stack.py status
+
+scale: ## Run N sinks: make scale N=3
+	@deploy/stack.py scale "$(N)"
+
+audit: ## Check that every offset of the stack's topic is stored exactly once (AUDIT=--json)
+	@$(COMPOSE) run --rm --no-deps --quiet-pull -T pipectl audit $(or $(AUDIT),--deep)
+
+sql: $(READERS_VENV)/installed ## Ask the stack's bucket in SQL (Q="select count(*) from names_topic")
+	@$(READERS_VENV)/bin/python deploy/sql.py $(if $(Q),'$(subst ','\'',$(Q))')
+
+test-compose: ## Test the stack in containers: scaling, a broker and a sink killed, metrics, audit
+	@python3 tests/compose.py
 
 # What the C and C++ libraries that are built from source need, each named with its remedy.
 prerequisites:

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Starts the stack of docker-compose.yml and says what runs where. `make up`, `make scale` and `make open` call it.
+
+deploy/stack.py up          creates .env, gets the images, starts all, waits until all is healthy, prints the table
+deploy/stack.py scale N     as many sinks
+deploy/stack.py status      the table alone; exit code 1 if something is not healthy
+
+Variables: OFFLINE=1 pulls nothing and takes users from demo-api instead of randomuser.me; PROFILES=a,b starts those
+profiles of docker-compose.yml too; WAIT_SECONDS is the longest wait, 300 by default. Python's standard library only.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN_IMAGES = "names-pipeline/"
+# Good to have. The pipeline works without them, so a machine that can't have their images starts the rest.
+OPTIONAL = {"grafana", "kafka-ui"}
+# End when their work is done.
+ONE_SHOTS = {"topics", "bucket"}
+SINK = "s3-sink"
+POLL_SECONDS = 1
+
+
+class StackError(Exception):
+    """What went wrong, and what to do about it."""
+
+
+def main(arguments):
+    try:
+        match arguments:
+            case ["up"]:
+                return up()
+            case ["scale", count]:
+                return scale(count)
+            case ["status"]:
+                return show(read_state())
+    except StackError as error:
+        print(f"stack: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+def up():
+    check_docker()
+    create_env()
+    choose_source()
+    os.environ.setdefault("REVISION", revision())
+    config = compose_json("config", "--format", "json")["services"]
+    left_out = get_images(config)
+    wanted = [name for name in config if name not in left_out]
+    # Without this, a second `make up` would take the stack back to one sink.
+    sinks = max(1, len(containers(SINK)))
+    print("stack: starting", flush=True)
+    compose("up", "--detach", "--no-build", "--pull", "never", "--quiet-pull", "--scale", f"{SINK}={sinks}", *wanted)
+    return show(wait(read_state), left_out)
+
+
+def scale(count):
+    if not re.fullmatch("[1-9][0-9]*", count):
+        raise StackError(f"N={count}: not a number of sinks; try `make scale N=3`")
+    compose("up", "--detach", "--no-build", "--no-deps", "--no-recreate", "--scale", f"{SINK}={count}", SINK)
+    return show(wait(read_state))
+
+
+def check_docker():
+    if not shutil.which("docker"):
+        raise StackError("docker is missing: https://docs.docker.com/engine/install")
+    if not succeeds("docker", "compose", "version"):
+        raise StackError("the plugin `docker compose` is missing: https://docs.docker.com/compose/install")
+    if not succeeds("docker", "info"):
+        raise StackError("the Docker engine does not answer: is it started, and may this user reach it?")
+
+
+def create_env():
+    """Copies .env.example and fills its empty values, which are the secrets. Not if they are there already."""
+    target = ROOT / ".env"
+    example = (ROOT / ".env.example").read_text()
+    empty = re.compile("^([A-Z0-9_]+)=$", re.MULTILINE)
+    if target.exists() or all(os.environ.get(name) for name in empty.findall(example)):
+        return
+    text = empty.sub(lambda found: f"{found[1]}={secrets.token_hex(20)}", example)
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    print("stack: created .env with new secrets")
+
+
+def choose_source():
+    """Profiles, and the API that OFFLINE=1 stands for."""
+    profiles = os.environ.get("PROFILES", "").split(",")
+    if os.environ.get("OFFLINE"):
+        profiles.append("demo-api")
+        os.environ["API_URL"] = "http://demo-api:8080/api/"
+    os.environ["COMPOSE_PROFILES"] = ",".join(filter(None, profiles))
+
+
+def revision():
+    """The commit that the images are built from, for their labels and metrics."""
+    found = run("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12")
+    return found.stdout.strip() if found.returncode == 0 else "unknown"
+
+
+def get_images(config):
+    """Builds our images and pulls the others. Returns the services that can't be had and may be left out."""
+    left_out = {}
+    for name, service in config.items():
+        image = service["image"]
+        if image.startswith(OWN_IMAGES) or succeeds("docker", "image", "inspect", image):
+            continue
+        if not os.environ.get("OFFLINE") and subprocess.run(["docker", "pull", "--quiet", image]).returncode == 0:
+            continue
+        why = f"image {image} is not on this machine" + (" (OFFLINE)" if os.environ.get("OFFLINE") else "")
+        if name not in OPTIONAL:
+            raise StackError(f"{name} can't start: {why}")
+        left_out[name] = f"left out: {why}"
+    own = [name for name, service in config.items() if service["image"].startswith(OWN_IMAGES)]
+    print("stack: building our images (the first time takes some minutes)", flush=True)
+    compose("build", "--quiet", "pipectl", *own)
+    return left_out
+
+
+def read_state():
+    """(service, containers of it, one word or more on their state, is it as it should be) for each service."""
+    by_service = {}
+    for container in compose_lines("ps", "--all", "--format", "json"):
+        by_service.setdefault(container["Service"], []).append(container)
+    rows = []
+    for name, found in sorted(by_service.items()):
+        states = [state_of(name, container) for container in found]
+        words = ", ".join(f"{states.count(word)} {word}" if len(found) > 1 else word for word in sorted(set(states)))
+        rows.append((name, found, words, all(word in ("healthy", "done", "running") for word in states)))
+    return rows
+
+
+def state_of(service, container):
+    if container["State"] == "exited" and service in ONE_SHOTS and container["ExitCode"] == 0:
+        return "done"
+    if container["State"] != "running":
+        return f"{container['State']} ({container['ExitCode']})"
+    return container["Health"] or "running"
+
+
+def wait(read):
+    """Until everything is as it should be, or the time is up."""
+    deadline = time.monotonic() + float(os.environ.get("WAIT_SECONDS", "300"))
+    while True:
+        rows = read()
+        if all(good for *_, good in rows) or time.monotonic() > deadline:
+            return rows
+        time.sleep(POLL_SECONDS)
+
+
+def show(rows, left_out=None):
+    """Prints the table: service, address, state."""
+    if not rows:
+        raise StackError("nothing runs; `make up` starts it")
+    table = [("SERVICE", "URL", "STATE")]
+    table += [(name, url(name, found), words) for name, found, words, _ in rows]
+    table += [(name, "-", why) for name, why in (left_out or {}).items()]
+    widths = [max(len(row[column]) for row in table) for column in range(2)]
+    for service, address, state in table:
+        print(f"{service:{widths[0]}}  {address:{widths[1]}}  {state}")
+    bad = [name for name, *_, good in rows if not good]
+    if bad:
+        print(f"stack: not healthy: {', '.join(bad)}; see `make logs S={bad[0]}`", file=sys.stderr)
+        return 1
+    return 0
+
+
+def url(service, found):
+    """Where this machine reaches it."""
+    ports = sorted({p["PublishedPort"] for c in found for p in c.get("Publishers") or [] if p["PublishedPort"]})
+    if not ports:
+        return "-"
+    return ", ".join(f"localhost:{p}" if service.startswith("kafka-") and service[6:].isdigit() else f"http://localhost:{p}" for p in ports)
+
+
+def containers(service):
+    return compose_lines("ps", "--all", "--format", "json", service)
+
+
+def compose(*arguments):
+    """Runs `docker compose`, its output on the terminal."""
+    if subprocess.run(["docker", "compose", *arguments], cwd=ROOT).returncode != 0:
+        raise StackError(f"`docker compose {arguments[0]}` failed, see above")
+
+
+def compose_json(*arguments):
+    return json.loads(compose_output(*arguments))
+
+
+def compose_lines(*arguments):
+    return [json.loads(line) for line in compose_output(*arguments).splitlines() if line.strip()]
+
+
+def compose_output(*arguments):
+    found = run("docker", "compose", *arguments)
+    if found.returncode != 0:
+        raise StackError(f"`docker compose {arguments[0]}` failed: {found.stderr.strip()}")
+    return found.stdout
+
+
+def succeeds(*command):
+    return run(*command).returncode == 0
+
+
+def run(*command):
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
