@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::api::ApiFault;
-use crate::listen::PortReservation;
+use crate::listen::{PortReservation, loopback};
 use crate::s3::S3Fault;
 use crate::stack::Parts;
 
@@ -66,7 +66,7 @@ impl ControlServer {
     ) -> Result<Self, ControlStartError> {
         let _context = runtime.enter();
         let failed = |source| ControlStartError { port, source };
-        let reservation = PortReservation::reserve(port).map_err(failed)?;
+        let reservation = PortReservation::reserve(loopback(port)).map_err(failed)?;
         let listener = reservation.listen().map_err(failed)?;
         let app = router(parts);
         let task = runtime.spawn(async move {

@@ -16,7 +16,7 @@
 //! # Ok::<(), local_stack::StackError>(())
 //! ```
 //!
-//! Every server listens on 127.0.0.1 alone. Objects lie as plain files below the data directory and
+//! Every server listens on 127.0.0.1 alone, unless told otherwise for the API. Objects lie as plain files below the data directory and
 //! outlive the process; Kafka's messages, topics and committed offsets do not (see [`kafka`]).
 
 pub mod api;
@@ -28,7 +28,7 @@ mod listen;
 pub mod s3;
 mod stack;
 
-pub use self::api::{ApiOptions, RateLimit};
+pub use self::api::{ApiOptions, ApiServer, RateLimit};
 pub use self::control::{ControlStartError, Fault};
 pub use self::env_file::EnvFileError;
 pub use self::kafka::{KafkaOptions, Topic};

@@ -8,7 +8,12 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Connections that may wait to be accepted.
 const BACKLOG_CONNECTIONS_MAX: u32 = 1024;
 
-/// Holds a port of 127.0.0.1 for as long as it lives.
+/// A port of 127.0.0.1; 0 is any free one.
+pub(crate) fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Holds a port for as long as it lives.
 ///
 /// The holding socket is bound but never listens: while no listener is open the kernel refuses
 /// connections (which is what an outage looks like), and no other program can be given the port.
@@ -19,10 +24,9 @@ pub(crate) struct PortReservation {
 }
 
 impl PortReservation {
-    /// Reserves `port`, or any free one for 0.
-    pub(crate) fn reserve(port: u16) -> io::Result<Self> {
-        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if port != 0 {
+    /// Reserves the port of `wanted`, or any free one for 0.
+    pub(crate) fn reserve(wanted: SocketAddr) -> io::Result<Self> {
+        if wanted.port() != 0 {
             // Two sockets that both ask for SO_REUSEPORT may share a port, so the holder alone would
             // not notice another running stack; an ordinary bind does.
             drop(std::net::TcpListener::bind(wanted)?);
@@ -43,7 +47,7 @@ impl PortReservation {
 }
 
 fn reusable_socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     socket.set_reuseport(true)?;
     socket.bind(address)?;
     Ok(socket)
@@ -57,7 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_while_not_listening_and_comes_back_on_the_same_port() {
-        let port = PortReservation::reserve(0).unwrap();
+        let port = PortReservation::reserve(loopback(0)).unwrap();
         let connect = || tokio::net::TcpStream::connect(port.address());
         assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
 
@@ -73,11 +77,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_an_error_even_while_its_server_is_stopped() {
-        let first = PortReservation::reserve(0).unwrap();
-        let error = PortReservation::reserve(first.address().port()).unwrap_err();
+        let first = PortReservation::reserve(loopback(0)).unwrap();
+        let error = PortReservation::reserve(first.address()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let _listener = first.listen().unwrap();
-        let error = PortReservation::reserve(first.address().port()).unwrap_err();
+        let error = PortReservation::reserve(first.address()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -1,19 +1,31 @@
 //! `local-stack up`: Kafka, S3 and the API in the foreground, with a file of exports that points the
-//! services at them.
+//! services at them. `local-stack api`: the API alone, as a container runs it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand};
 use local_stack::{
-    ApiOptions, KafkaOptions, LocalStack, Options, RateLimit, S3Options, StackError,
+    ApiOptions, ApiServer, KafkaOptions, LocalStack, Options, RateLimit, S3Options, StackError,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use service_kit::healthcheck::{self, HealthcheckError};
+use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// s3s reports each refusal that it sends, a lost conditional PUT included, as an error.
 const LOG_FILTER_DEFAULT: &str = "warn,local_stack=info,s3s=off";
+
+/// Where `api` listens and `healthcheck` asks, unless told otherwise.
+const API_ADDRESS_DEFAULT: &str = "127.0.0.1:8090";
+
+/// A page of 5,000 users takes well below a second, and Docker kills ten seconds after SIGTERM.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Kafka, S3 and the API in one process, for demos and tests.
 #[derive(Debug, Parser)]
@@ -33,6 +45,52 @@ enum Command {
     /// and committed offsets end with the process, and a partition keeps its newest 100,000
     /// messages or 5 MiB.
     Up(Box<Up>),
+
+    /// Runs the API alone in the foreground until Ctrl-C or SIGTERM.
+    ///
+    /// It answers as randomuser.me does, and `GET /healthz` with 200. On a signal it takes no more
+    /// requests, answers those that it has taken, and exits with 0.
+    Api(Api),
+
+    /// Asks a running `local-stack api` whether it answers: exit code 0 if so, else 1.
+    ///
+    /// For containers without a shell.
+    Healthcheck {
+        /// What `api` has as --listen; 0.0.0.0 is asked through 127.0.0.1.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = API_ADDRESS_DEFAULT)]
+        address: SocketAddr,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Api {
+    /// Where to listen; 0.0.0.0 is every network that the machine or the container has.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = API_ADDRESS_DEFAULT)]
+    listen: SocketAddr,
+
+    #[command(flatten)]
+    answers: Answers,
+}
+
+/// What the API answers.
+#[derive(Debug, Args)]
+struct Answers {
+    /// Gives requests without a seed the same users after each start; else they get others always.
+    #[arg(long, value_name = "SEED")]
+    api_seed: Option<String>,
+
+    /// Serves the *.json files of FOLDER in the order of their names, one for each request and over
+    /// again, instead of generated users.
+    #[arg(long, value_name = "FOLDER")]
+    api_replay: Option<PathBuf>,
+
+    /// The share of generated users that are not valid (no e-mail address, a latitude that is none).
+    #[arg(long, value_name = "0..1", default_value_t = 0.0)]
+    api_invalid_ratio: f64,
+
+    /// Answers 429 past USERS users in 300 seconds, as randomuser.me does.
+    #[arg(long, value_name = "USERS", num_args = 0..=1, default_missing_value = "20000")]
+    api_rate_limit: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -69,18 +127,8 @@ struct Up {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     control_port: u16,
 
-    /// Serves the *.json files of FOLDER in the order of their names, one for each request and over
-    /// again, instead of generated users.
-    #[arg(long, value_name = "FOLDER")]
-    api_replay: Option<PathBuf>,
-
-    /// The share of generated users that are not valid (no e-mail address, a latitude that is none).
-    #[arg(long, value_name = "0..1", default_value_t = 0.0)]
-    api_invalid_ratio: f64,
-
-    /// Answers 429 past USERS users in 300 seconds, as randomuser.me does.
-    #[arg(long, value_name = "USERS", num_args = 0..=1, default_missing_value = "20000")]
-    api_rate_limit: Option<u64>,
+    #[command(flatten)]
+    answers: Answers,
 
     /// Exports API_RESULTS: how many users the ingestor asks for at once (1 to 5000).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=5000))]
@@ -88,8 +136,12 @@ struct Up {
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Up(up) } = Cli::parse();
-    match run(*up) {
+    let result = match Cli::parse().command {
+        Command::Up(up) => foreground(serve_stack(*up)),
+        Command::Api(api) => foreground(serve_api(api)),
+        Command::Healthcheck { address } => check(address),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("local-stack: {error:#}");
@@ -98,24 +150,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(up: Up) -> anyhow::Result<()> {
+fn foreground(server: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) => EnvFilter::try_new(filter).context("RUST_LOG is not a log filter")?,
         Err(_) => EnvFilter::new(LOG_FILTER_DEFAULT),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the program's runtime can't start")?
-        .block_on(serve(up))
+    Runtime::new().context("the program's runtime can't start")?.block_on(server)
 }
 
-async fn serve(up: Up) -> anyhow::Result<()> {
-    // Before anything is started, so that a signal is never lost.
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
-
+async fn serve_stack(up: Up) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
     let more: Vec<_> = up
         .results
         .map(|results| ("API_RESULTS".to_owned(), results.to_string()))
@@ -124,13 +169,49 @@ async fn serve(up: Up) -> anyhow::Result<()> {
     let stack = LocalStack::start(up.into_options())?;
     stack.write_env_file(&more)?;
     print_addresses(&stack)?;
-
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
-        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
-    }
+    signals.wait().await;
     stack.stop();
     Ok(())
+}
+
+async fn serve_api(api: Api) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    let server = ApiServer::open(api.answers.into_options(api.listen), &Handle::current())?;
+    println!("ready    {}", server.url());
+    signals.wait().await;
+    server.drain(DRAIN_TIMEOUT).await;
+    Ok(())
+}
+
+fn check(address: SocketAddr) -> anyhow::Result<()> {
+    healthcheck::check(address, HEALTHCHECK_TIMEOUT).map_err(|error| match error {
+        HealthcheckError::NoAnswer { addr, error } => {
+            anyhow!("no answer from {addr}: {error}; does `local-stack api` listen there?")
+        }
+        error => error.into(),
+    })
+}
+
+/// What ends the program. Listened to before anything is started, so that no signal is lost.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM can't be handled")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT can't be handled")?,
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = self.interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        }
+    }
 }
 
 impl Up {
@@ -141,15 +222,22 @@ impl Up {
             data_dir: self.data,
             kafka: Some(kafka),
             s3: Some(S3Options { port: self.s3_port, bucket: self.bucket, ..S3Options::default() }),
-            api: Some(ApiOptions {
-                port: self.api_port,
-                replay: self.api_replay,
-                invalid_ratio: self.api_invalid_ratio,
-                rate_limit: self
-                    .api_rate_limit
-                    .map(|users| RateLimit { users, ..RateLimit::default() }),
-            }),
+            api: Some(self.answers.into_options(SocketAddr::from(([127, 0, 0, 1], self.api_port)))),
             control_port: Some(self.control_port),
+        }
+    }
+}
+
+impl Answers {
+    fn into_options(self, listen: SocketAddr) -> ApiOptions {
+        ApiOptions {
+            listen,
+            seed: self.api_seed,
+            replay: self.api_replay,
+            invalid_ratio: self.api_invalid_ratio,
+            rate_limit: self
+                .api_rate_limit
+                .map(|users| RateLimit { users, ..RateLimit::default() }),
         }
     }
 }

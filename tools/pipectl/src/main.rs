@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use pipectl::config::{self, Invocation, Task};
-use pipectl::{audit, topics};
+use pipectl::{audit, bucket, topics};
 use service_kit::log;
 
 const FOUND: u8 = 1;
@@ -46,6 +46,10 @@ fn run(invocation: Invocation) -> anyhow::Result<bool> {
                 let lines: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
                 print(&lines.join("\n"))?;
                 Ok(outcomes.iter().all(topics::Outcome::is_as_wanted))
+            }
+            Task::EnsureBucket(config) => {
+                print(&bucket::ensure(&config).await?.to_string())?;
+                Ok(true)
             }
             Task::Audit { config, json } => {
                 let report = audit::run(&config).await?;

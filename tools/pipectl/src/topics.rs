@@ -18,6 +18,8 @@ const POLL_PAUSE: Duration = Duration::from_millis(200);
 const TIMESTAMP_TYPE: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
 /// A letter of ten times the usual limit still gets through; no letter expires.
 const DEAD_LETTERS: [(&str, &str); 2] = [("max.message.bytes", "10485760"), ("retention.ms", "-1")];
+/// Of each key the last message stays, for good.
+const COMPACTED: (&str, &str) = ("cleanup.policy", "compact");
 const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
 /// Which topics, on which brokers.
@@ -86,28 +88,22 @@ pub struct Difference {
     pub remedy: String,
 }
 
-/// Creates the topics that are missing, unless one that exists differs. Waits for the brokers, and
-/// for a leader of each new partition, no longer than the timeout.
+/// Creates the topics that are missing, unless one that exists differs. Waits for the brokers, for
+/// as many of them as there are to be replicas, and for a leader of each new partition, no longer
+/// than the timeout; a question that is under way then is waited for.
 pub async fn ensure(config: &EnsureConfig) -> Result<Vec<Outcome>, ClusterError> {
     let deadline = Instant::now() + config.kafka.timeout;
     let cluster = Arc::new(Cluster::connect(&config.kafka, None)?);
     let admin = Admin::connect(&config.kafka)?;
-    let overview = overview(&cluster).await?;
+    let brokers = Brokers { cluster, admin, deadline };
     let mut results = Vec::new();
     for spec in &config.topics {
-        results.push(match state(&overview, &admin, &spec.name).await? {
-            None => EnsureResult::LeftMissing,
-            Some(state) => match differences(spec, &state) {
-                differences if differences.is_empty() => EnsureResult::AsWanted,
-                differences => EnsureResult::Differs(differences),
-            },
-        });
+        results.push(brokers.compare(spec).await?.unwrap_or(EnsureResult::LeftMissing));
     }
     if !results.iter().any(|result| matches!(result, EnsureResult::Differs(_))) {
         for (spec, result) in config.topics.iter().zip(&mut results) {
             if *result == EnsureResult::LeftMissing {
-                create(&cluster, &admin, spec, deadline).await?;
-                *result = EnsureResult::Created;
+                *result = brokers.create(spec).await?;
             }
         }
     }
@@ -171,6 +167,14 @@ impl TopicSpec {
         self.config.extend(DEAD_LETTERS.map(|(entry, value)| (entry, value.to_owned())));
         self
     }
+
+    /// A topic of which Kafka keeps the last message of each key, for good.
+    #[must_use]
+    pub fn compacted(mut self) -> Self {
+        let (entry, value) = COMPACTED;
+        self.config.insert(entry, value.to_owned());
+        self
+    }
 }
 
 impl Outcome {
@@ -207,71 +211,90 @@ impl fmt::Display for Difference {
     }
 }
 
-async fn create(
-    cluster: &Arc<Cluster>,
-    admin: &Admin,
-    spec: &TopicSpec,
+/// The brokers, and how long they are waited for: those that start together become known one by
+/// one, and answer this and that question later than the first one.
+struct Brokers {
+    cluster: Arc<Cluster>,
+    admin: Admin,
     deadline: Instant,
-) -> Result<(), ClusterError> {
-    let what = || format!("can't create topic {:?}", spec.name);
-    // Brokers that start together become known one by one.
-    loop {
-        let detail = match admin.create(spec).await? {
-            Created::Yes => break,
-            Created::TooFewBrokers if Instant::now() < deadline => {
-                sleep(POLL_PAUSE).await;
-                continue;
-            }
-            Created::TooFewBrokers => {
-                let brokers = overview(cluster).await?.brokers.len();
-                format!(
-                    "a replication of {} needs as many brokers, the cluster has {brokers}: \
-                     start more, or lower --replication and --min-insync-replicas",
-                    spec.replication
-                )
-            }
-            Created::Exists => {
-                "somebody else has just created it: run this again to compare it".to_owned()
-            }
-        };
-        return Err(ClusterError::Refused { what: what(), detail });
+}
+
+impl Brokers {
+    /// A topic that exists against what is wanted; `None` if there is no such topic.
+    async fn compare(&self, spec: &TopicSpec) -> Result<Option<EnsureResult>, ClusterError> {
+        let state = self.patiently(async || self.state(&spec.name).await).await?;
+        Ok(state.map(|state| match differences(spec, &state) {
+            differences if differences.is_empty() => EnsureResult::AsWanted,
+            differences => EnsureResult::Differs(differences),
+        }))
     }
-    loop {
-        let overview = overview(cluster).await?;
-        let detail = match overview.topics.get(&spec.name) {
-            None => "it was created, but the brokers do not show it yet".to_owned(),
-            Some(TopicDescription { leaderless, .. }) if !leaderless.is_empty() => {
-                format!("it was created, but nobody leads its partitions {leaderless:?} yet")
-            }
-            Some(_) => return Ok(()),
-        };
-        if Instant::now() >= deadline {
-            return Err(ClusterError::Refused { what: what(), detail });
+
+    async fn create(&self, spec: &TopicSpec) -> Result<EnsureResult, ClusterError> {
+        let what = || format!("can't create topic {:?}", spec.name);
+        let created = self
+            .patiently(async || match self.admin.create(spec).await? {
+                Created::TooFewBrokers => {
+                    let detail = format!(
+                        "a replication of {} needs as many brokers, the cluster has {}: \
+                         start more, or lower --replication and --min-insync-replicas",
+                        spec.replication,
+                        self.overview().await?.brokers.len()
+                    );
+                    Err(ClusterError::NotReady { what: what(), detail })
+                }
+                created => Ok(created),
+            })
+            .await?;
+        self.patiently(async || {
+            let detail = match self.overview().await?.topics.get(&spec.name) {
+                None => "it was created, but the brokers do not show it yet".to_owned(),
+                Some(TopicDescription { leaderless, .. }) if !leaderless.is_empty() => {
+                    format!("it was created, but nobody leads its partitions {leaderless:?} yet")
+                }
+                Some(_) => return Ok(()),
+            };
+            Err(ClusterError::NotReady { what: what(), detail })
+        })
+        .await?;
+        match created {
+            Created::Yes => Ok(EnsureResult::Created),
+            // By somebody else, or by us if that answer was lost: it is what it is.
+            _ => Ok(self.compare(spec).await?.unwrap_or(EnsureResult::LeftMissing)),
         }
-        sleep(POLL_PAUSE).await;
     }
-}
 
-async fn state(
-    overview: &Overview,
-    admin: &Admin,
-    topic: &str,
-) -> Result<Option<TopicState>, ClusterError> {
-    let Some(broker) = overview.brokers.first() else {
-        let what = format!("can't describe topic {topic:?}");
-        return Err(ClusterError::Refused {
-            what,
-            detail: "the cluster has no brokers".to_owned(),
-        });
-    };
-    let config = admin.configuration(topic, *broker).await?;
-    let description = overview.topics.get(topic).cloned();
-    Ok(description.zip(config).map(|(description, config)| TopicState { description, config }))
-}
+    async fn state(&self, topic: &str) -> Result<Option<TopicState>, ClusterError> {
+        let overview = self.overview().await?;
+        let Some(broker) = overview.brokers.first() else {
+            let what = format!("can't describe topic {topic:?}");
+            let detail = "the cluster has no brokers".to_owned();
+            return Err(ClusterError::NotReady { what, detail });
+        };
+        let config = self.admin.configuration(topic, *broker).await?;
+        let description = overview.topics.get(topic).cloned();
+        Ok(description.zip(config).map(|(description, config)| TopicState { description, config }))
+    }
 
-async fn overview(cluster: &Arc<Cluster>) -> Result<Overview, ClusterError> {
-    let cluster = Arc::clone(cluster);
-    tokio::task::spawn_blocking(move || cluster.overview()).await?
+    async fn overview(&self) -> Result<Overview, ClusterError> {
+        let cluster = Arc::clone(&self.cluster);
+        tokio::task::spawn_blocking(move || cluster.overview()).await?
+    }
+
+    /// Repeats a question while its answer is a passing trouble, until the deadline.
+    async fn patiently<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
+        loop {
+            match ask().await {
+                Err(error) if error.is_passing() && Instant::now() < self.deadline => {
+                    tracing::info!(%error, "brokers not ready, asking again");
+                    sleep(POLL_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,8 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 pub use self::faults::{ApiAction, ApiFault};
 use self::limit::Limiter;
@@ -33,16 +36,19 @@ use self::query::Wanted;
 use self::replay::Replay;
 pub use self::replay::ReplayError;
 use crate::faults::FaultPlan;
-use crate::listen::PortReservation;
+use crate::listen::{PortReservation, loopback};
 
 /// The API's version that is spoken here, and the only one.
 const VERSION: &str = "1.4";
 
 /// How the API is set up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// The port on 127.0.0.1; 0 takes a free one.
-    pub port: u16,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What the seeds of requests without one are made from: the first request after each start
+    /// gets the same users, the second one the same others, and so on. `None`: other users always.
+    pub seed: Option<String>,
     /// Serves the `*.json` files of this folder, one for each request, instead of generated users.
     pub replay: Option<PathBuf>,
     /// The share of generated users that are not valid, 0 to 1.
@@ -51,14 +57,21 @@ pub struct ApiOptions {
     pub rate_limit: Option<RateLimit>,
 }
 
+impl Default for ApiOptions {
+    /// Other valid users with each request, without a limit, on a free port of 127.0.0.1.
+    fn default() -> Self {
+        Self { listen: loopback(0), seed: None, replay: None, invalid_ratio: 0.0, rate_limit: None }
+    }
+}
+
 /// Why the API can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiStartError {
     /// The port can't be had.
-    #[error("the API can't listen on 127.0.0.1:{port}; is another program using the port?")]
+    #[error("the API can't listen on {listen}; is another program using the port?")]
     Port {
-        /// The port asked for; 0 for any.
-        port: u16,
+        /// The address asked for; its port is 0 for any.
+        listen: SocketAddr,
         /// What the system says.
         source: io::Error,
     },
@@ -82,12 +95,13 @@ pub struct ApiCounts {
     pub users: u64,
 }
 
-/// The API on 127.0.0.1. Dropping it ends it.
+/// The API. Dropping it ends it at once.
 #[derive(Debug)]
 pub struct ApiServer {
     url: String,
     shared: Arc<Shared>,
-    task: AbortHandle,
+    leave: Arc<Notify>,
+    task: JoinHandle<()>,
     _port: PortReservation,
 }
 
@@ -97,13 +111,21 @@ struct Shared {
     counts: Mutex<ApiCounts>,
     limiter: Option<Mutex<Limiter>>,
     replay: Option<Replay>,
+    seeds: Option<Seeds>,
     invalid_ratio: f64,
 }
 
+/// Seeds for requests without one, the same ones after each start.
+#[derive(Debug)]
+struct Seeds {
+    origin: String,
+    given: AtomicU64,
+}
+
 impl ApiServer {
-    /// Starts the API on `runtime`.
-    pub(crate) fn open(options: ApiOptions, runtime: &Handle) -> Result<Self, ApiStartError> {
-        let ApiOptions { port, replay, invalid_ratio, rate_limit } = options;
+    /// Starts the API on `runtime`; when it returns, requests are answered.
+    pub fn open(options: ApiOptions, runtime: &Handle) -> Result<Self, ApiStartError> {
+        let ApiOptions { listen, seed, replay, invalid_ratio, rate_limit } = options;
         if !(0.0..=1.0).contains(&invalid_ratio) {
             return Err(ApiStartError::InvalidRatio { ratio: invalid_ratio });
         }
@@ -112,28 +134,37 @@ impl ApiServer {
             counts: Mutex::default(),
             limiter: rate_limit.map(|limit| Mutex::new(Limiter::new(limit, Instant::now()))),
             replay: replay.as_deref().map(Replay::open).transpose()?,
+            seeds: seed.map(|origin| Seeds { origin, given: AtomicU64::new(0) }),
             invalid_ratio,
         });
         let _context = runtime.enter();
-        let port_error = |source| ApiStartError::Port { port, source };
-        let reservation = PortReservation::reserve(port).map_err(port_error)?;
+        let port_error = |source| ApiStartError::Port { listen, source };
+        let reservation = PortReservation::reserve(listen).map_err(port_error)?;
         let listener = reservation.listen().map_err(port_error)?.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY not set");
             }
         });
         let app = router(Arc::clone(&shared));
+        let leave = Arc::new(Notify::new());
+        let left = Arc::clone(&leave);
         let task = runtime.spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
+            let server = axum::serve(listener, app);
+            if let Err(error) = server.with_graceful_shutdown(left.notified_owned()).await {
                 tracing::error!(%error, "the API has ended");
             }
         });
-        Ok(Self {
-            url: format!("http://{}/api/", reservation.address()),
-            shared,
-            task: task.abort_handle(),
-            _port: reservation,
-        })
+        let url = format!("http://{}/api/", reservation.address());
+        Ok(Self { url, shared, leave, task, _port: reservation })
+    }
+
+    /// Takes no more requests, and waits no longer than `timeout` for the answers to those that it
+    /// has taken.
+    pub async fn drain(mut self, timeout: Duration) {
+        self.leave.notify_one();
+        if tokio::time::timeout(timeout, &mut self.task).await.is_err() {
+            tracing::warn!(?timeout, "answers are cut off: they took too long");
+        }
     }
 
     /// The address to ask for users, such as `http://127.0.0.1:41027/api/`.
@@ -164,6 +195,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/", get(serve_users))
         .route("/api/{version}", get(serve_version))
         .route("/api/{version}/", get(serve_version))
+        .route("/healthz", get(StatusCode::OK))
         .fallback(unknown_path)
         .with_state(shared)
 }
@@ -206,7 +238,7 @@ async fn serve_users(
 
 impl Shared {
     /// The answer of an API that is well.
-    async fn users(self: &Arc<Self>, wanted: Wanted) -> Response {
+    async fn users(self: &Arc<Self>, mut wanted: Wanted) -> Response {
         if let Some(limiter) = &self.limiter
             && let Err(asked) = lock(limiter).admit(wanted.results as u64, Instant::now())
         {
@@ -214,6 +246,9 @@ impl Shared {
         }
         if let Some(replay) = &self.replay {
             return answer::replayed(replay.next_file());
+        }
+        if wanted.seed.is_none() {
+            wanted.seed = self.seeds.as_ref().map(Seeds::next_seed);
         }
         let results = wanted.results as u64;
         let invalid_ratio = self.invalid_ratio;
@@ -235,6 +270,12 @@ impl Shared {
     fn count(&self, response: Response) -> Response {
         *lock(&self.counts).requests.entry(response.status().as_u16()).or_default() += 1;
         response
+    }
+}
+
+impl Seeds {
+    fn next_seed(&self) -> String {
+        format!("{}-{}", self.origin, self.given.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -28,7 +28,7 @@ use self::operations::Operations;
 use self::service::FaultyS3;
 pub(crate) use self::store::ObjectStore;
 use crate::faults::FaultPlan;
-use crate::listen::PortReservation;
+use crate::listen::{PortReservation, loopback};
 
 /// The region that clients must sign for.
 pub const REGION: &str = "us-east-1";
@@ -122,7 +122,7 @@ impl S3Server {
         runtime: Handle,
     ) -> Result<Self, S3StartError> {
         let _context = runtime.enter();
-        let port = PortReservation::reserve(options.port)
+        let port = PortReservation::reserve(loopback(options.port))
             .map_err(|source| S3StartError::Port { port: options.port, source })?;
         let server = Self {
             endpoint: format!("http://{}", port.address()),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
 mod api;
+mod api_alone;
 mod control;
 mod kafka;
 mod s3;

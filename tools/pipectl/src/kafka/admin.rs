@@ -8,7 +8,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{
-    ClusterError, Complaints, KafkaConfig, client_config, is_missing, refused, refused_config,
+    ClusterError, Complaints, KafkaConfig, answered, client_config, is_missing, refused,
+    refused_config,
 };
 use crate::topics::TopicSpec;
 
@@ -52,7 +53,7 @@ impl Admin {
             Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => {
                 Ok(Created::TooFewBrokers)
             }
-            Some(Err((_, code))) => Err(refused(what(), &code)),
+            Some(Err((_, code))) => Err(answered(what(), code)),
             None => Err(refused(what(), &"the brokers' answer names no topic")),
         }
     }
@@ -74,7 +75,7 @@ impl Admin {
         let resource = match results.into_iter().next() {
             Some(Ok(resource)) => resource,
             Some(Err(code)) if is_missing(Some(code)) => return Ok(None),
-            Some(Err(code)) => return Err(refused(what(), &code)),
+            Some(Err(code)) => return Err(answered(what(), code)),
             None => return Err(refused(what(), &"the brokers' answer names no topic")),
         };
         let entries = resource.entries.into_iter();
@@ -98,6 +99,9 @@ fn failed(request: &'static str, what: String, error: &KafkaError) -> ClusterErr
         KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature) => {
             ClusterError::NoAdminApi(request)
         }
-        error => refused(what, error),
+        error => match error.rdkafka_error_code() {
+            Some(code) => answered(what, code),
+            None => refused(what, error),
+        },
     }
 }

@@ -68,6 +68,14 @@ pub enum ClusterError {
         /// What the broker answered.
         detail: String,
     },
+    /// The brokers are not ready for it yet.
+    #[error("{what}: {detail}")]
+    NotReady {
+        /// What was asked for.
+        what: String,
+        /// What is lacking.
+        detail: String,
+    },
     /// A broker of another kind, such as librdkafka's mock cluster.
     #[error(
         "these brokers do not support Kafka's admin API ({0}), as embedded test brokers do not: \
@@ -77,6 +85,13 @@ pub enum ClusterError {
     /// The task that asks the brokers ended early.
     #[error("the task that asks the brokers ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl ClusterError {
+    /// Whether the same question may go better a moment later.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotReady { .. })
+    }
 }
 
 /// Where the log of a partition lies and what the group has committed.
@@ -268,6 +283,15 @@ fn refused(what: String, detail: &impl ToString) -> ClusterError {
     ClusterError::Refused { what, detail: detail.to_string() }
 }
 
+/// A refusal by this code, or the brokers' not being ready.
+fn answered(what: String, code: RDKafkaErrorCode) -> ClusterError {
+    let detail = code.to_string();
+    match is_passing(code) {
+        true => ClusterError::NotReady { what, detail },
+        false => ClusterError::Refused { what, detail },
+    }
+}
+
 fn is_missing(code: Option<RDKafkaErrorCode>) -> bool {
     use RDKafkaErrorCode::{UnknownTopic, UnknownTopicOrPartition};
     matches!(code, Some(UnknownTopic | UnknownTopicOrPartition))
@@ -289,6 +313,7 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
             | Code::CoordinatorNotAvailable
             | Code::CoordinatorLoadInProgress
             | Code::NotCoordinator
+            | Code::NotController
             | Code::NetworkException
     )
 }

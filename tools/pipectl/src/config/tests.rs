@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use url::Url;
+
 use super::*;
+use crate::topics::TopicSpec;
 
 type Variables = &'static [(&'static str, &'static str)];
 
@@ -57,7 +60,10 @@ fn an_endpoint_brings_path_style_unless_told_otherwise() {
     let store = |line, variables| audit(line, variables).store;
     assert!(!store("pipectl audit --no-kafka", AWS).force_path_style);
     let own = store("pipectl audit --no-kafka", OWN);
-    assert_eq!((own.endpoint.as_deref(), own.force_path_style), (Some("http://own:2/"), true));
+    assert_eq!(
+        (own.endpoint.as_ref().map(Url::as_str), own.force_path_style),
+        (Some("http://own:2/"), true)
+    );
     assert!(!store("pipectl audit --no-kafka --s3-force-path-style false", OWN).force_path_style);
 }
 
@@ -70,8 +76,18 @@ fn topics_have_a_shape_by_default_and_flags_ignore_the_environment() {
     };
     let spec = |name: &str, partitions| TopicSpec::new(name.to_owned(), partitions, 3, 2);
     let letters = spec("names_topic.dlq", 1).for_dead_letters();
-    assert_eq!(config.topics, [spec("names_topic", 6), letters]);
+    let runs = spec("ingestor.runs", 1).compacted();
+    assert_eq!(config.topics, [spec("names_topic", 6), letters, runs]);
     assert_eq!(config.kafka.timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn the_run_history_has_a_topic_of_its_own() {
+    for runs in ["names_topic", "names_topic.dlq"] {
+        let line = format!("pipectl topics ensure --runs-topic {runs}");
+        let error = read_line(&line, &[("KAFKA_BOOTSTRAP_SERVERS", "b:1")]).unwrap_err();
+        assert!(error.to_string().contains("a topic of its own"), "{error}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The bucket, as the tool reads it: list, HEAD, GET. The only place that names the S3 SDK.
 
+mod bucket;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,6 +13,9 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
 use service_kit::error::causes;
+use url::Url;
+
+pub use self::bucket::Created;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence of the store.
@@ -25,7 +30,7 @@ pub struct StoreConfig {
     /// The bucket.
     pub bucket: String,
     /// Address of a store that is not AWS.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Url>,
     /// Address objects as `endpoint/bucket/key`.
     pub force_path_style: bool,
 }
@@ -57,7 +62,16 @@ pub enum StoreError {
         target: String,
         /// The store's answer, or why there was none.
         detail: String,
+        /// Whether it may go better a moment later.
+        passing: bool,
     },
+}
+
+impl StoreError {
+    /// Whether the same request may go better a moment later.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Request { passing: true, .. })
+    }
 }
 
 /// One bucket. Clones share connections.
@@ -65,6 +79,9 @@ pub enum StoreError {
 pub struct Store {
     client: Client,
     bucket: String,
+    region: String,
+    /// `None` for AWS.
+    endpoint_host: Option<String>,
 }
 
 impl Store {
@@ -78,20 +95,20 @@ impl Store {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts);
         if let Some(endpoint) = &config.endpoint {
-            loader = loader.endpoint_url(endpoint);
-            if endpoint.starts_with("http://") {
+            loader = loader.endpoint_url(endpoint.as_str());
+            if endpoint.scheme() == "http" {
                 // The SDK's own client loads CA certificates at once, and a machine may have none.
                 // Credentials then can't come from where TLS is needed, such as AWS STS.
                 loader = loader.http_client(aws_smithy_http_client::Builder::new().build_http());
             }
         }
         let shared = loader.load().await;
-        if shared.region().is_none() {
-            return Err(StoreError::NoRegion);
-        }
+        let region = shared.region().ok_or(StoreError::NoRegion)?.to_string();
         let builder =
             aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.force_path_style);
-        Ok(Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() })
+        let endpoint_host = config.endpoint.as_ref().and_then(Url::host_str).map(str::to_owned);
+        let (client, bucket) = (Client::from_conf(builder.build()), config.bucket.clone());
+        Ok(Self { client, bucket, region, endpoint_host })
     }
 
     /// Every object below `prefix`, in the order of keys. `on_page` hears the objects of each page.
@@ -138,7 +155,7 @@ impl Store {
             match collect(object.body, bytes.unwrap_or(0)).await {
                 Ok(body) => return Ok(Some(body)),
                 Err(error) if attempts >= ATTEMPTS_MAX => {
-                    return Err(self.failure("GET", key, causes(&error)));
+                    return Err(self.failure("GET", key, causes(&error), true));
                 }
                 Err(error) => tracing::warn!(key, %error, "object broke off, asking again"),
             }
@@ -157,16 +174,34 @@ impl Store {
             (None, _, Some(status)) => format!("HTTP {status}"),
             _ => causes(error),
         };
-        self.failure(operation, key, detail)
+        self.failure(operation, key, detail, is_passing(error))
     }
 
-    fn failure(&self, operation: &'static str, key: &str, detail: String) -> StoreError {
-        StoreError::Request { operation, target: format!("{}/{key}", self.bucket), detail }
+    fn failure(
+        &self,
+        operation: &'static str,
+        key: &str,
+        detail: String,
+        passing: bool,
+    ) -> StoreError {
+        StoreError::Request { operation, target: format!("{}/{key}", self.bucket), detail, passing }
     }
 }
 
 fn is_not_found<E>(error: &SdkError<E>) -> bool {
     error.raw_response().is_some_and(|response| response.status().as_u16() == 404)
+}
+
+/// Nobody there, no answer in time, or one of a store that is overloaded or about to start.
+fn is_passing<E>(error: &SdkError<E>) -> bool {
+    match error {
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+        SdkError::ServiceError(answer) => {
+            matches!(answer.raw().status().as_u16(), 408 | 409 | 429 | 500..)
+        }
+        _ => false,
+    }
 }
 
 async fn collect(
