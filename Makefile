@@ -12,7 +12,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
-	up down logs ps open scale audit sql test-compose
+	test-prometheus test-kubernetes test-compose up down logs ps open scale audit sql
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ $(READERS_VENV)/installed: tests/readers-requirements.txt
 	$(READERS_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+test-compose: ## Test the stack in containers: scaling, a broker and a sink killed, metrics, audit
+	@python3 tests/compose.py
+
 lint: prerequisites ## Check formatting, lints and the docs
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -49,6 +52,12 @@ lint: prerequisites ## Check formatting, lints and the docs
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
+
+test-kubernetes: ## Render the Kubernetes manifests and check them, without a cluster
+	@deploy/kubernetes/check.sh
+
+test-prometheus: ## Check the alert rules and run their tests
+	@deploy/prometheus/check.sh
 
 deny: $(TOOLS)/bin/cargo-deny ## Check licences, sources, duplicate crates and advisories
 	$(TOOLS)/bin/cargo-deny --workspace check bans licenses sources
@@ -102,8 +111,6 @@ audit: ## Check that every offset of the stack's topic is stored exactly once (A
 sql: $(READERS_VENV)/installed ## Ask the stack's bucket in SQL (Q="select count(*) from names_topic")
 	@$(READERS_VENV)/bin/python deploy/sql.py $(if $(Q),'$(subst ','\'',$(Q))')
 
-test-compose: ## Test the stack in containers: scaling, a broker and a sink killed, metrics, audit
-	@python3 tests/compose.py
 
 # What the C and C++ libraries that are built from source need, each named with its remedy.
 prerequisites:

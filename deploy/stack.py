@@ -123,9 +123,11 @@ def get_images(config):
         if name not in OPTIONAL:
             raise StackError(f"{name} can't start: {why}")
         left_out[name] = f"left out: {why}"
-    own = [name for name, service in config.items() if service["image"].startswith(OWN_IMAGES)]
+    own = {service["image"]: name for name, service in config.items() if service["image"].startswith(OWN_IMAGES)}
     print("stack: building our images (the first time takes some minutes)", flush=True)
-    compose("build", "--quiet", "pipectl", *own)
+    # One after the other: they share all stages but the last, which a builder other than BuildKit would build for each.
+    for name in own.values():
+        compose("build", "--quiet", name)
     return left_out
 
 

@@ -89,6 +89,7 @@ async fn serve(config: Config, drain: bool, shutdown: Shutdown) -> anyhow::Resul
         revision: option_env!("BUILD_REVISION"),
     };
     let metrics = Metrics::new(build).context("metrics can't be registered")?;
+    metrics::register_readiness(&metrics, health.clone()).context("metrics can't be registered")?;
     let (stop, stopped) = oneshot::channel::<()>();
     let admin = match config.common.admin_addr {
         Some(addr) => {
@@ -119,6 +120,7 @@ async fn sink(
 ) -> anyhow::Result<()> {
     let (sink_metrics, store_metrics) =
         metrics::register(metrics).context("metrics can't be registered")?;
+    sink_metrics.memory_limit_bytes.set(config.memory_bytes_max.cast_signed());
     let writer = WriterId(uuid::Uuid::new_v4().as_u128());
     let store = Store::connect(config.store, store_metrics, StoreHealth(health.clone())).await;
     tokio::select! {

@@ -2,7 +2,12 @@
 
 use chunk_ledger::SealReason;
 use pipeline_model::message::MalformedReason;
-use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+};
+use service_kit::health::Health;
 use service_kit::metrics::{Metrics, MetricsError};
 
 /// Bytes, from 1 KiB to 1 GiB.
@@ -23,6 +28,10 @@ const ROWS_BUCKETS: [f64; 8] =
     [1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0];
 const SECONDS_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Every name that this service gives to [`Health::not_ready`], and the kit's own two.
+const NOT_READY_REASONS: [&str; 7] =
+    ["startup", "kafka", "store", "consumer_group", "dead_letters", "partitions", "shutdown"];
 
 /// A request to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +104,8 @@ pub struct SinkMetrics {
     pub held_bytes_max: IntGauge,
     /// 1 while consuming waits for memory.
     pub memory_blocked: IntGauge,
+    /// The memory that the process may use in all.
+    pub memory_limit_bytes: IntGauge,
     /// When a chunk was last stored, seconds since the epoch.
     pub last_stored: Gauge,
     /// Messages in Kafka that are not stored yet, for each assigned partition.
@@ -194,6 +205,10 @@ pub fn register(metrics: &Metrics) -> Result<(SinkMetrics, StoreMetrics), Metric
         held_bytes: gauge("s3_sink_held_bytes", "Bytes held by open and storing chunks.")?,
         held_bytes_max: gauge("s3_sink_held_bytes_max", "The budget of s3_sink_held_bytes.")?,
         memory_blocked: gauge("s3_sink_memory_blocked", "1 while consuming waits for memory.")?,
+        memory_limit_bytes: gauge(
+            "s3_sink_memory_limit_bytes",
+            "The memory that the process may use in all: MEMORY_LIMIT.",
+        )?,
         last_stored: metrics.gauge(
             "s3_sink_last_stored_timestamp_seconds",
             "When a chunk was last stored, seconds since the epoch.",
@@ -225,6 +240,37 @@ pub fn register(metrics: &Metrics) -> Result<(SinkMetrics, StoreMetrics), Metric
     Ok((sink, store))
 }
 
+/// Registers `s3_sink_not_ready`, which tells at each scrape what `/readyz` would say.
+pub fn register_readiness(metrics: &Metrics, health: Health) -> Result<(), MetricsError> {
+    let opts = Opts::new(
+        "s3_sink_not_ready",
+        "1 while this reason keeps the sink from being ready, as /readyz says it.",
+    );
+    let not_ready = IntGaugeVec::new(opts, &["reason"])?;
+    metrics.registry().register(Box::new(Readiness { health, not_ready }))
+}
+
+/// Asks the health when it is scraped: while the sink starts there is no loop yet that could tell.
+struct Readiness {
+    health: Health,
+    not_ready: IntGaugeVec,
+}
+
+impl Collector for Readiness {
+    fn desc(&self) -> Vec<&Desc> {
+        self.not_ready.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let standing = self.health.report().reasons;
+        for reason in NOT_READY_REASONS {
+            let stands = standing.contains_key(reason);
+            self.not_ready.with_label_values(&[reason]).set(i64::from(stands));
+        }
+        self.not_ready.collect()
+    }
+}
+
 /// The reasons of dead letters: those of the payload, and what only the headers can tell.
 fn malformed_codes() -> Vec<&'static str> {
     let codes = MalformedReason::ALL.map(MalformedReason::code);
@@ -232,4 +278,37 @@ fn malformed_codes() -> Vec<&'static str> {
         .into_iter()
         .chain([crate::dead_letter::UNSUPPORTED_VERSION, crate::dead_letter::NO_TIMESTAMP])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+    use std::time::Duration;
+
+    use service_kit::metrics::BuildInfo;
+
+    use super::*;
+
+    #[test]
+    fn each_scrape_tells_why_the_sink_is_not_ready() {
+        let build = BuildInfo { service: "s3_sink", version: "1", revision: None };
+        let metrics = Metrics::new(build).unwrap();
+        let health = Health::new(Duration::from_secs(60));
+        register_readiness(&metrics, health.clone()).unwrap();
+        let standing = || {
+            let text = metrics.encode().unwrap();
+            let lines = text.lines().filter(|line| line.starts_with("s3_sink_not_ready{"));
+            let (standing, others): (Vec<_>, Vec<_>) =
+                lines.map(str::to_owned).partition(|line| line.ends_with(" 1"));
+            assert_eq!(standing.len() + others.len(), NOT_READY_REASONS.len());
+            standing
+        };
+        assert_eq!(standing(), [r#"s3_sink_not_ready{reason="startup"} 1"#]);
+        health.started();
+        health.not_ready("store", "gone");
+        assert_eq!(standing(), [r#"s3_sink_not_ready{reason="store"} 1"#]);
+        health.ready("store");
+        assert_eq!(standing(), [""; 0]);
+    }
 }
