@@ -52,7 +52,8 @@ def open_topic(settings, topic):
         region="us-east-1",
         connect_timeout=5,
     )
-    folder = "/".join(filter(None, [settings.get("S3_BUCKET", "names"), settings.get("S3_PREFIX", "").strip("/"), topic]))
+    parts = [settings.get("S3_BUCKET", "names"), settings.get("S3_PREFIX", "").strip("/"), topic]
+    folder = "/".join(filter(None, parts))
     return dataset.dataset(folder, filesystem=store, format="parquet", partitioning="hive")
 
 
@@ -76,7 +77,7 @@ def answer(connection, settings, topic, statement):
     try:
         connection.register(topic, open_topic(settings, topic))
     except OSError as error:
-        print(f"sql: can't read the objects of {topic}: {error}; is the stack up, and has it stored any?", file=sys.stderr)
+        print(f"sql: no objects of {topic}: {error}; is the stack up, and has it stored any?", file=sys.stderr)
         return False
     try:
         result = connection.sql(statement)

@@ -127,8 +127,17 @@ def get_images(config):
     print("stack: building our images (the first time takes some minutes)", flush=True)
     # One after the other: they share all stages but the last, which a builder other than BuildKit would build for each.
     for name in own.values():
-        compose("build", "--quiet", name)
+        build(name)
     return left_out
+
+
+def build(name):
+    """On a terminal one sees what is built; else, only why it failed."""
+    if sys.stderr.isatty():
+        return compose("build", name)
+    found = run("docker", "compose", "build", name)
+    if found.returncode != 0:
+        raise StackError(f"the image of {name} can't be built:\n{found.stdout}{found.stderr}")
 
 
 def read_state():
@@ -181,10 +190,9 @@ def show(rows, left_out=None):
 
 def url(service, found):
     """Where this machine reaches it."""
-    ports = sorted({p["PublishedPort"] for c in found for p in c.get("Publishers") or [] if p["PublishedPort"]})
-    if not ports:
-        return "-"
-    return ", ".join(f"localhost:{p}" if service.startswith("kafka-") and service[6:].isdigit() else f"http://localhost:{p}" for p in ports)
+    published = {port["PublishedPort"] for container in found for port in container["Publishers"] or []} - {0}
+    scheme = "" if re.fullmatch("kafka-[0-9]+", service) else "http://"
+    return ", ".join(f"{scheme}localhost:{port}" for port in sorted(published)) or "-"
 
 
 def containers(service):
@@ -192,8 +200,9 @@ def containers(service):
 
 
 def compose(*arguments):
-    """Runs `docker compose`, its output on the terminal."""
-    if subprocess.run(["docker", "compose", *arguments], cwd=ROOT).returncode != 0:
+    """Runs `docker compose`, its output on the terminal; without a terminal its errors alone."""
+    progress = "auto" if sys.stderr.isatty() else "quiet"
+    if subprocess.run(["docker", "compose", "--progress", progress, *arguments], cwd=ROOT).returncode != 0:
         raise StackError(f"`docker compose {arguments[0]}` failed, see above")
 
 
