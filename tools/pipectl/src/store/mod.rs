@@ -196,7 +196,11 @@ fn is_not_found<E>(error: &SdkError<E>) -> bool {
 fn is_passing<E>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+        // The rest of a kind that the SDK names is a cut connection; without one it is a setting,
+        // such as credentials that are nowhere to be found.
+        SdkError::DispatchFailure(failure) => {
+            failure.is_io() || failure.is_timeout() || failure.as_other().is_some()
+        }
         SdkError::ServiceError(answer) => {
             matches!(answer.raw().status().as_u16(), 408 | 409 | 429 | 500..)
         }

@@ -1,13 +1,10 @@
 //! `bucket ensure` against the embedded store, and against answers that only other stores give.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use common::{Run, Scene, pipectl};
+use crate::common::{Run, Scene, pipectl};
 use local_stack::s3::{Operation, S3Action, S3Fault};
 
 const OTHER: &str = "bucket ensure --s3-bucket other";
@@ -49,6 +46,17 @@ fn a_store_that_does_not_answer_is_given_up() {
     assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{run:?}");
     assert!(run.err.contains("the store was not ready within 1s"), "{}", run.err);
     assert!(run.err.contains("Connection refused"), "{}", run.err);
+}
+
+#[test]
+fn credentials_that_are_nowhere_are_not_waited_for() {
+    let mut environment = Scene::new(false).environment();
+    environment.retain(|(name, _)| !name.starts_with("AWS_SECRET"));
+    environment.push(("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()));
+    let run = pipectl(OTHER, &environment);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.err.starts_with("pipectl: LIST other/ failed: "), "{}", run.err);
+    assert!(run.err.contains("no credentials found"), "{}", run.err);
 }
 
 #[test]

@@ -1,10 +1,7 @@
-//! The binary against real servers: what it prints and how it exits.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+//! `audit`: what it finds, and how it says so.
 
-mod common;
-
+use crate::common::{Scene, chunk, object, pipectl};
 use chunk_ledger::Chunk;
-use common::{Scene, chunk, object, pipectl};
 
 #[test]
 fn a_drained_topic_is_clean() {

@@ -1,0 +1,6 @@
+//! The binary against real servers: what it prints and how it exits.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+mod audit;
+mod bucket;
+mod common;
