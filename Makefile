@@ -109,7 +109,7 @@ audit: ## Check that every offset of the stack's topic is stored exactly once (A
 	@$(COMPOSE) run --rm --no-deps --quiet-pull -T pipectl audit $(or $(AUDIT),--deep)
 
 sql: $(READERS_VENV)/installed ## Ask the stack's bucket in SQL (Q="select count(*) from names_topic")
-	@$(READERS_VENV)/bin/python deploy/sql.py $(if $(Q),'$(subst ','\'',$(Q))')
+	@$(READERS_VENV)/bin/python deploy/sql.py $(if $(value Q),'$(subst ','\'',$(value Q))')
 
 
 # What the C and C++ libraries that are built from source need, each named with its remedy.

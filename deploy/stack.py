@@ -20,6 +20,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+ENV = ROOT / ".env"
+# What the images are built from, as .dockerignore has it.
+SOURCES = ["Cargo.toml", "Cargo.lock", "crates", "services", "tools", "deploy/Dockerfile"]
 OWN_IMAGES = "names-pipeline/"
 # Good to have. The pipeline works without them, so a machine that can't have their images starts the rest.
 OPTIONAL = {"grafana", "kafka-ui"}
@@ -53,7 +56,7 @@ def main(arguments):
 
 def up():
     check_docker()
-    create_env()
+    fill_env()
     choose_source()
     os.environ.setdefault("REVISION", revision())
     config = compose_json("config", "--format", "json")["services"]
@@ -62,7 +65,11 @@ def up():
     # Without this, a second `make up` would take the stack back to one sink.
     sinks = max(1, len(containers(SINK)))
     print("stack: starting", flush=True)
-    compose("up", "--detach", "--no-build", "--pull", "never", "--quiet-pull", "--scale", f"{SINK}={sinks}", *wanted)
+    try:
+        compose("up", "--detach", "--no-build", "--pull", "never", "--scale", f"{SINK}={sinks}", *wanted)
+    except StackError:
+        show(read_state(), left_out)
+        raise
     return show(wait(read_state), left_out)
 
 
@@ -82,32 +89,61 @@ def check_docker():
         raise StackError("the Docker engine does not answer: is it started, and may this user reach it?")
 
 
-def create_env():
-    """Copies .env.example and fills its empty values, which are the secrets. Not if they are there already."""
-    target = ROOT / ".env"
-    example = (ROOT / ".env.example").read_text()
-    empty = re.compile("^([A-Z0-9_]+)=$", re.MULTILINE)
-    if target.exists() or all(os.environ.get(name) for name in empty.findall(example)):
+def fill_env():
+    """Copies .env.example to .env if there is none, and fills each empty value, which is a secret."""
+    if uses_no_env():
         return
-    text = empty.sub(lambda found: f"{found[1]}={secrets.token_hex(20)}", example)
-    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    print("stack: created .env with new secrets")
+    if not ENV.exists():
+        ENV.touch(mode=0o600)
+        ENV.write_text((ROOT / ".env.example").read_text())
+        print("stack: created .env with new secrets")
+    text = ENV.read_text()
+    for name in re.findall("^([A-Z0-9_]+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE):
+        if not re.search(f"^{name}=.", text, re.MULTILINE):
+            text = set_value(text, name, secrets.token_hex(20))
+    ENV.write_text(text)
 
 
 def choose_source():
-    """Profiles, and the API that OFFLINE=1 stands for."""
-    profiles = os.environ.get("PROFILES", "").split(",")
-    if os.environ.get("OFFLINE"):
-        profiles.append("demo-api")
-        os.environ["API_URL"] = "http://demo-api:8080/api/"
-    os.environ["COMPOSE_PROFILES"] = ",".join(filter(None, profiles))
+    """Profiles, and the API that OFFLINE=1 stands for. Kept in .env, so that `docker compose` alone keeps to them."""
+    known = compose_output("config", "--profiles").split()
+    profiles = [name for name in os.environ.get("PROFILES", "").split(",") if name]
+    for name in profiles:
+        if name not in known:
+            raise StackError(f"PROFILES={name}: there is no such profile; there are {', '.join(known)}")
+    offline = bool(os.environ.get("OFFLINE"))
+    chosen = {
+        "COMPOSE_PROFILES": ",".join(profiles + ["demo-api"] * offline),
+        "OFFLINE_API_URL": "http://demo-api:8080/api/" if offline else "",
+    }
+    os.environ.update(chosen)
+    if not uses_no_env():
+        text = ENV.read_text()
+        for name, value in chosen.items():
+            text = set_value(text, name, value)
+        ENV.write_text(text)
+
+
+def uses_no_env():
+    """Docker's own variable for it: all settings come from the environment."""
+    return os.environ.get("COMPOSE_DISABLE_ENV_FILE") in ("1", "true")
+
+
+def set_value(text, name, value):
+    """The text of an .env file with `name` set to `value`."""
+    line = f"{name}={value}"
+    if re.search(f"^{name}=", text, re.MULTILINE):
+        return re.sub(f"^{name}=.*$", line, text, flags=re.MULTILINE)
+    return f"{text.rstrip()}\n{line}\n"
 
 
 def revision():
-    """The commit that the images are built from, for their labels and metrics."""
-    found = run("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12")
-    return found.stdout.strip() if found.returncode == 0 else "unknown"
+    """The last commit that changed the images, for their labels and metrics; others leave Docker's cache alone."""
+    last = run("git", "log", "-1", "--format=%h", "--abbrev=12", "--", *SOURCES)
+    changed = run("git", "status", "--porcelain", "--", *SOURCES)
+    if last.returncode != 0 or not last.stdout.strip():
+        return "unknown"
+    return last.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
 
 
 def get_images(config):

@@ -124,12 +124,15 @@ def what_is_missing():
 
 def prepare_environment():
     """Of this process and all that it calls."""
-    os.environ["COMPOSE_PROJECT_NAME"] = PROJECT
+    # Not the .env of a stack that may run beside this one.
+    os.environ.update(COMPOSE_PROJECT_NAME=PROJECT, COMPOSE_DISABLE_ENV_FILE="1", COMPOSE_PROFILES="demo-api")
     for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "GRAFANA_ADMIN_PASSWORD"):
         os.environ[name] = secrets.token_hex(20)
     os.environ.update({name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)))})
     # A steady stream, and chunks that are stored every few seconds.
     os.environ.update(SCHEDULE="continuous", API_RESULTS="200", PAUSE_SECONDS="0.5", CHUNK_AGE_SECONDS_MAX="5")
+    # zstd is the codec that brokers unpack with a native library, which a read-only container must let them load.
+    os.environ.update(INGESTOR_KAFKA_CONFIG="compression.codec=zstd")
 
 
 def free_ports(count):
