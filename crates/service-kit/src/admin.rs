@@ -2,6 +2,11 @@
 //!
 //! It answers orchestrators and Prometheus while the service is in trouble, so it is bounded in
 //! connections, in the time a client may take to send a request, and in the age of a connection.
+//!
+//! Routes that refuse do so with a [`Problem`]; those that change state may ask for a [`BearerToken`].
+
+mod problem;
+mod token;
 
 use std::future::Future;
 use std::io;
@@ -25,6 +30,8 @@ use crate::health::{Health, Report};
 use crate::metrics::Metrics;
 
 pub use axum::Router;
+pub use problem::Problem;
+pub use token::{BearerToken, TOKEN_CHARS_MIN};
 
 /// Open connections; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 64;
@@ -92,7 +99,10 @@ impl AdminServer {
     /// Serves the admin routes and `service_routes` until `stop` completes, then closes idle
     /// connections at once and leaves 2 s to requests being answered.
     pub async fn serve(self, service_routes: Router, stop: impl Future<Output = ()>) {
-        let router = routes(self.health, self.metrics).merge(service_routes);
+        let router = routes(self.health, self.metrics)
+            .merge(service_routes)
+            .fallback(problem::not_found)
+            .method_not_allowed_fallback(problem::method_not_allowed);
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);

@@ -1,9 +1,12 @@
 //! The command line, the environment and every default.
 //!
-//! The only file that reads the environment.
+//! With `config/serve.rs`, the settings of `serve` alone, the only file that reads the environment.
+
+mod serve;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
@@ -13,10 +16,18 @@ use service_kit::config::{
 };
 use url::Url;
 
-use crate::cadence::Cadence;
+pub(crate) use serve::ServeConfig;
+
 use crate::produce::Properties;
+use crate::runs::Parameters;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// Users that the API gives for one request.
+pub(crate) const RESULTS: RangeInclusive<u16> = 1..=5000;
+/// Longest time from one request's start to the next.
+pub(crate) const PAUSE_MAX: Duration = DAY;
+/// Longest time for which a run makes requests.
+pub(crate) const STREAMING_MAX: Duration = Duration::from_secs(31 * 86_400);
 
 static SETTINGS: &[Setting] = &[
     Setting::new("KAFKA_BOOTSTRAP_SERVERS", "Kafka brokers to start from, host:port,host:port"),
@@ -42,10 +53,6 @@ static SETTINGS: &[Setting] = &[
     Setting::new("RUN_REQUESTS_MAX", "pages after which a run ends early"),
 ];
 
-static SCHEDULE: Setting =
-    Setting::new("SCHEDULE", "`continuous` for one run after another, `manual` for none by itself")
-        .default("continuous");
-
 /// A run ends by itself, and two may share a machine: it has no admin server unless asked for.
 static RUN_COMMON: [Setting; 4] =
     [ADMIN_ADDR.default("off"), LOG_FORMAT, LOG_LEVEL, DRAIN_TIMEOUT_SECONDS];
@@ -55,19 +62,10 @@ static RUN_COMMON: [Setting; 4] =
 pub(crate) enum Task {
     /// One run, then exit.
     Run(Config),
-    /// Run by a schedule until told to leave.
-    Serve(Config, Schedule),
+    /// Run by a schedule and by request until told to leave.
+    Serve(Config, ServeConfig),
     /// Ask the admin server at this address how the service is.
     Healthcheck(SocketAddr),
-}
-
-/// When `serve` runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Schedule {
-    /// One run after another.
-    Continuous,
-    /// Not by itself.
-    Manual,
 }
 
 /// Everything that a run needs to know.
@@ -79,8 +77,8 @@ pub(crate) struct Config {
     pub(crate) topic: String,
     /// The producer's properties.
     pub(crate) properties: Properties,
-    /// When a run makes its requests.
-    pub(crate) cadence: Cadence,
+    /// What a run uses unless it is asked to do otherwise.
+    pub(crate) parameters: Parameters,
     /// Pages after which a run ends early.
     pub(crate) requests_max: Option<u64>,
     /// What all services share.
@@ -92,10 +90,6 @@ pub(crate) struct Config {
 pub(crate) struct ApiConfig {
     /// The endpoint, as the user gave it.
     pub(crate) url: Url,
-    /// Users to ask for in one request.
-    pub(crate) results: u16,
-    /// Seed of the users.
-    pub(crate) seed: Option<String>,
     /// Nationalities, separated by commas.
     pub(crate) nat: Option<String>,
     /// Time for one request, its answer included.
@@ -124,9 +118,9 @@ pub(crate) fn command() -> Command {
         )
         .subcommand(
             Command::new("serve")
-                .about("Runs by a schedule until SIGTERM or SIGINT")
+                .about("Makes runs by a schedule and by request until SIGTERM or SIGINT")
                 .args(args(SETTINGS))
-                .args(args([&SCHEDULE]))
+                .args(args(serve::SETTINGS))
                 .args(args(COMMON)),
         )
         .subcommand(
@@ -145,12 +139,11 @@ pub(crate) fn task(
 ) -> Result<Task, ConfigErrors> {
     match matches.subcommand() {
         Some(("serve", matches)) => {
-            let settings = SETTINGS.iter().chain([&SCHEDULE]).chain(COMMON);
+            let settings = SETTINGS.iter().chain(serve::SETTINGS).chain(COMMON);
             let mut reader = Reader::new(settings, matches, environment);
             let config = read(&mut reader);
-            let words = [("continuous", Schedule::Continuous), ("manual", Schedule::Manual)];
-            let schedule = reader.required(SCHEDULE.name, parse::one_of(&words));
-            reader.finish(|| Some(Task::Serve(config?, schedule?)))
+            let serve = ServeConfig::read(&mut reader);
+            reader.finish(|| Some(Task::Serve(config?, serve?)))
         }
         Some(("healthcheck", matches)) => {
             let mut reader = Reader::new([&ADMIN], matches, environment);
@@ -173,16 +166,23 @@ fn read(reader: &mut Reader) -> Option<Config> {
     let topic = reader.required("KAFKA_TOPIC", parse::text);
     let properties = read_properties(reader);
     let api = read_api(reader);
-    let pause = reader.required("PAUSE_SECONDS", parse::duration(Duration::ZERO..=DAY));
+    let results = reader.required("API_RESULTS", parse::integer(RESULTS));
+    let seed = reader.optional("API_SEED", parse::text);
+    let pause = reader.required("PAUSE_SECONDS", parse::duration(Duration::ZERO..=PAUSE_MAX));
     let streaming =
-        reader.required("STREAMING_SECONDS", parse::duration(Duration::ZERO..=31 * DAY));
+        reader.required("STREAMING_SECONDS", parse::duration(Duration::ZERO..=STREAMING_MAX));
     let requests_max = reader.optional("RUN_REQUESTS_MAX", parse::integer(1..=u64::MAX));
     let common = Common::read(reader);
     Some(Config {
         api: api?,
         topic: topic?,
         properties: properties?,
-        cadence: Cadence { pause: pause?, streaming: streaming? },
+        parameters: Parameters {
+            results: results?,
+            pause: pause?,
+            streaming: streaming?,
+            seed: seed?,
+        },
         requests_max: requests_max?,
         common: common?,
     })
@@ -200,8 +200,6 @@ fn read_properties(reader: &mut Reader) -> Option<Properties> {
 
 fn read_api(reader: &mut Reader) -> Option<ApiConfig> {
     let url = reader.required("API_URL", parse::url(&["http", "https"]));
-    let results = reader.required("API_RESULTS", parse::integer(1..=5000));
-    let seed = reader.optional("API_SEED", parse::text);
     let nat = reader.optional("API_NAT", parse::words);
     let timeout = reader.required(
         "API_TIMEOUT_SECONDS",
@@ -216,8 +214,6 @@ fn read_api(reader: &mut Reader) -> Option<ApiConfig> {
     );
     Some(ApiConfig {
         url: url?,
-        results: results?,
-        seed: seed?,
         nat: nat?.map(|words| words.join(",")),
         timeout: timeout?,
         // At most 1 GiB, which fits every usize that we build for.

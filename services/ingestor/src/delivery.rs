@@ -1,4 +1,5 @@
-//! Counts one run's messages from the moment they are queued until their delivery reports are in.
+//! Counts messages from the moment they are queued until their delivery reports are in: those of one
+//! run, or the record of a run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,9 +15,21 @@ pub(crate) struct Tally {
     failed: AtomicU64,
     first_failure: Mutex<Option<String>>,
     settled: Notify,
+    /// Whether this is about a run's record, which the metrics of messages leave out.
+    is_of_record: bool,
 }
 
 impl Tally {
+    /// The tally of a run's record, which is no message of the run.
+    pub(crate) fn of_record() -> Self {
+        Self { is_of_record: true, ..Self::default() }
+    }
+
+    /// Whether this is about a run's record and not about its messages.
+    pub(crate) fn is_of_record(&self) -> bool {
+        self.is_of_record
+    }
+
     /// A message is about to be queued: its delivery report is owed from now on.
     pub(crate) fn queued(&self) {
         self.pending.fetch_add(1, Ordering::Relaxed);

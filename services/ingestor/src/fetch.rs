@@ -119,14 +119,19 @@ impl FetchError {
     }
 }
 
-/// The API, and how to ask it.
-#[derive(Debug)]
+/// The API, and how to ask it. Clones share the connections.
+#[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
     client: Client,
+    config: ApiConfig,
+}
+
+/// The pages of one run.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    fetcher: Fetcher,
     url: Url,
     by_page: bool,
-    timeout: Duration,
-    response_bytes_max: usize,
 }
 
 impl Fetcher {
@@ -152,22 +157,19 @@ impl Fetcher {
                 url: config.url.clone(),
                 reason: chain(&error),
             })?;
-        Ok(Self {
-            client,
-            url: request_url(config),
-            by_page: config.seed.is_some(),
-            timeout: config.timeout,
-            response_bytes_max: config.response_bytes_max,
-        })
+        Ok(Self { client, config: config.clone() })
     }
 
-    /// Makes one request, the `number`-th of its run, counted from 1.
-    pub(crate) async fn page(&self, number: u64) -> Result<Page, FetchError> {
-        let mut url = self.url.clone();
-        if self.by_page {
-            // The same seed gives the same users: page by page they differ.
-            url.query_pairs_mut().append_pair("page", &number.to_string());
+    /// Pages of `results` users each, the same ones each time if there is a `seed`.
+    pub(crate) fn pages(&self, results: u16, seed: Option<&str>) -> Pages {
+        Pages {
+            fetcher: self.clone(),
+            url: request_url(&self.config, results, seed),
+            by_page: seed.is_some(),
         }
+    }
+
+    async fn get(&self, url: Url) -> Result<Page, FetchError> {
         let answer = self.client.get(url).send().await.map_err(|error| self.classify(&error))?;
         if answer.status() != StatusCode::OK {
             return Err(refusal(answer).await);
@@ -178,14 +180,15 @@ impl Fetcher {
 
     /// Reads the body while it comes, unpacked, so that a small answer can't unpack to a large one.
     async fn body(&self, mut answer: Response) -> Result<Vec<u8>, FetchError> {
-        let too_large = FetchError::TooLarge(self.response_bytes_max);
+        let bytes_max = self.config.response_bytes_max;
+        let too_large = FetchError::TooLarge(bytes_max);
         let announced = answer.content_length().unwrap_or(0);
-        if announced > self.response_bytes_max as u64 {
+        if announced > bytes_max as u64 {
             return Err(too_large);
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.classify(&error))? {
-            if body.len() + chunk.len() > self.response_bytes_max {
+            if body.len() + chunk.len() > bytes_max {
                 return Err(too_large);
             }
             body.extend_from_slice(&chunk);
@@ -195,20 +198,31 @@ impl Fetcher {
 
     fn classify(&self, error: &reqwest::Error) -> FetchError {
         match error.is_timeout() {
-            true => FetchError::Timeout(self.timeout),
+            true => FetchError::Timeout(self.config.timeout),
             false => FetchError::Connection(chain(error)),
         }
     }
 }
 
+impl Pages {
+    /// Makes one request, the `number`-th of its run, counted from 1.
+    pub(crate) async fn page(&self, number: u64) -> Result<Page, FetchError> {
+        let mut url = self.url.clone();
+        if self.by_page {
+            // The same seed gives the same users: page by page they differ.
+            url.query_pairs_mut().append_pair("page", &number.to_string());
+        }
+        self.fetcher.get(url).await
+    }
+}
+
 /// The configured URL with our parameters instead of any that it holds under the same names.
-fn request_url(config: &ApiConfig) -> Url {
-    let mut ours = vec![("results", config.results.to_string())];
-    ours.extend(config.seed.clone().map(|seed| ("seed", seed)));
+fn request_url(config: &ApiConfig, results: u16, seed: Option<&str>) -> Url {
+    let mut ours = vec![("results", results.to_string())];
+    ours.extend(seed.map(|seed| ("seed", seed.to_string())));
     ours.extend(config.nat.clone().map(|nat| ("nat", nat)));
-    let is_ours = |name: &str| {
-        ours.iter().any(|(our, _)| *our == name) || (name == "page" && config.seed.is_some())
-    };
+    let is_ours =
+        |name: &str| ours.iter().any(|(our, _)| *our == name) || (name == "page" && seed.is_some());
     let theirs: Vec<(String, String)> = config
         .url
         .query_pairs()

@@ -2,6 +2,9 @@
 //!
 //! The journey of a user reads in this order: `cadence` (when), `fetch` (the page), `run` (user by
 //! user), `produce` (the message), `delivery` (its report), `summary` (what became of the run).
+//!
+//! Around it, in `serve`: `schedule` decides when runs begin, `runs` begins, ends and remembers them,
+//! `run_api` lets others do so over HTTP.
 
 mod cadence;
 mod config;
@@ -11,6 +14,9 @@ mod metrics;
 mod produce;
 mod retry;
 mod run;
+mod run_api;
+mod runs;
+mod schedule;
 mod service;
 mod summary;
 
@@ -40,8 +46,8 @@ fn main() -> ExitCode {
     };
     let done = match task {
         Task::Run(config) => with_runtime(config, service::run_once),
-        Task::Serve(config, schedule) => with_runtime(config, async move |config, stop| {
-            service::serve(config, schedule, stop).await.map(|()| true)
+        Task::Serve(config, serve) => with_runtime(config, async move |config, stop| {
+            service::serve(config, serve, stop).await.map(|()| true)
         }),
         Task::Healthcheck(addr) => {
             healthcheck::check(addr, HEALTHCHECK_TIMEOUT).map(|()| true).map_err(Into::into)

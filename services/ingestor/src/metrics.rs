@@ -5,10 +5,15 @@ use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use service_kit::metrics::{BuildInfo, Metrics, MetricsError};
 
 use crate::fetch::FetchError;
+use crate::schedule::SkipReason;
 use crate::summary::Outcome;
 
 /// From a fast answer of one user to the default time limit and somewhat beyond.
 const REQUEST_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// From a run of one request to one of a day.
+const RUN_SECONDS: [f64; 12] =
+    [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 150.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0];
 
 /// The ingestor's metrics. Clones share them.
 #[derive(Debug, Clone)]
@@ -33,8 +38,16 @@ pub(crate) struct IngestorMetrics {
     pub(crate) run_active: IntGauge,
     /// Runs by outcome.
     pub(crate) runs: IntCounterVec,
+    /// Time of a run, its drain included.
+    pub(crate) run_seconds: Histogram,
     /// Unix time of the end of the last run that succeeded.
     pub(crate) last_success: Gauge,
+    /// Ticks that began no run, by reason.
+    pub(crate) ticks_skipped: IntCounterVec,
+    /// Unix time of the next tick.
+    pub(crate) next_tick: Gauge,
+    /// Whether runs are kept on their topic.
+    pub(crate) history_kept: IntGauge,
     /// The registry of all of them.
     pub(crate) registry: Metrics,
 }
@@ -49,6 +62,7 @@ impl IngestorMetrics {
         })?;
         let reasons = RejectReason::ALL.map(RejectReason::code);
         let outcomes = Outcome::ALL.map(Outcome::code);
+        let skip_reasons = SkipReason::ALL.map(SkipReason::code);
         Ok(Self {
             requests: registry.counter_vec(
                 "ingestor_requests_total",
@@ -88,9 +102,28 @@ impl IngestorMetrics {
                 "outcome",
                 &outcomes,
             )?,
+            run_seconds: registry.histogram(
+                "ingestor_run_duration_seconds",
+                "time of a run, its drain included",
+                &RUN_SECONDS,
+            )?,
             last_success: registry.gauge(
                 "ingestor_last_success_timestamp_seconds",
                 "Unix time of the end of the last run that succeeded; 0 if there was none",
+            )?,
+            ticks_skipped: registry.counter_vec(
+                "ingestor_ticks_skipped_total",
+                "ticks of the schedule that began no run, by reason",
+                "reason",
+                &skip_reasons,
+            )?,
+            next_tick: registry.gauge(
+                "ingestor_next_tick_timestamp_seconds",
+                "Unix time of the next tick of the schedule; 0 if there is none",
+            )?,
+            history_kept: registry.int_gauge(
+                "ingestor_run_history_kept",
+                "1 if runs are kept on their topic, 0 if a restart would forget them",
             )?,
             registry,
         })

@@ -1,6 +1,6 @@
 //! The Kafka producer: idempotent, acks=all, batched, bounded in memory.
 //!
-//! The only file that names rdkafka.
+//! With `runs/topic.rs`, which reads, the only file that names rdkafka.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use prometheus::IntCounter;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders, ToBytes};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
@@ -67,6 +67,7 @@ const ALIASES: [(&str, &str); 6] = [
 pub(crate) struct Properties {
     config: ClientConfig,
     delivery_timeout: Duration,
+    linger: Duration,
 }
 
 impl Properties {
@@ -89,12 +90,28 @@ impl Properties {
             config.set(name, value);
         }
         let native = config.create_native_config().map_err(|error| describe_refusal(&error))?;
-        Ok(Self { delivery_timeout: check(&native)?, config })
+        let linger = native.get("queue.buffering.max.ms").ok().and_then(|ms| ms.parse().ok());
+        Ok(Self {
+            delivery_timeout: check(&native)?,
+            // librdkafka takes fractions of a millisecond.
+            linger: Duration::from_secs_f64(linger.unwrap_or(0.0) / 1e3),
+            config,
+        })
     }
 
     /// The time within which each message is delivered or lost.
     pub(crate) fn delivery_timeout(&self) -> Duration {
         self.delivery_timeout
+    }
+
+    /// How long a message may wait for others to be sent with it.
+    pub(crate) fn linger(&self) -> Duration {
+        self.linger
+    }
+
+    /// The properties of a producer, for another client of the same brokers.
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.config
     }
 }
 
@@ -239,18 +256,45 @@ impl Producer {
     ///
     /// Dropping the future while it waits leaves the message unqueued and uncounted.
     pub(crate) async fn send(&self, payload: &[u8], headers: &RunHeaders, tally: &Arc<Tally>) {
-        let mut record = BaseRecord::<(), [u8], _>::with_opaque_to(&self.topic, Arc::clone(tally))
+        let record = BaseRecord::<(), [u8], _>::with_opaque_to(&self.topic, Arc::clone(tally))
             .payload(payload)
             .headers(headers.0.clone());
+        if !self.enqueue(record, tally).await {
+            self.failed_total.inc();
+        }
+    }
+
+    /// Writes the record of a run to another topic, and waits for its delivery report. The error is
+    /// what the report says.
+    pub(crate) async fn send_record(
+        &self,
+        topic: &str,
+        key: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), String> {
+        let tally = Arc::new(Tally::of_record());
+        let mut record = BaseRecord::with_opaque_to(topic, Arc::clone(&tally)).key(key);
+        record.payload = value;
+        self.enqueue(record, &tally).await;
+        tally.settled().await;
+        tally.first_failure().map_or(Ok(()), Err)
+    }
+
+    /// Waits for room in the queue; tells whether the message is in it.
+    async fn enqueue<K: ToBytes + ?Sized>(
+        &self,
+        mut record: BaseRecord<'_, K, [u8], Arc<Tally>>,
+        tally: &Tally,
+    ) -> bool {
         loop {
             tally.queued();
             let Err((error, refused)) = self.inner.send(record) else {
-                return;
+                return true;
             };
             tally.not_queued();
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                self.failed_total.inc();
-                return tally.refused(&error);
+                tally.refused(&error);
+                return false;
             }
             record = refused;
             sleep(QUEUE_FULL_PAUSE).await;
@@ -281,11 +325,15 @@ impl ProducerContext for Reports {
     fn delivery(&self, report: &DeliveryResult<'_>, tally: Arc<Tally>) {
         match report {
             Ok(_) => {
-                self.delivered_total.inc();
+                if !tally.is_of_record() {
+                    self.delivered_total.inc();
+                }
                 tally.delivered();
             }
             Err((error, _message)) => {
-                self.failed_total.inc();
+                if !tally.is_of_record() {
+                    self.failed_total.inc();
+                }
                 tally.failed(error);
             }
         }

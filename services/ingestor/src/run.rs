@@ -1,5 +1,6 @@
 //! One run: fetch by the cadence, produce each page, wait for every delivery report.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,15 +10,18 @@ use pipeline_model::api::{Page, Reject, RejectReason};
 use pipeline_model::message::{self, EncodeError};
 use service_kit::health::Health;
 use service_kit::shutdown::Shutdown;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::delivery::Tally;
-use crate::fetch::{FetchError, Fetcher};
+use crate::fetch::{FetchError, Fetcher, Pages};
 use crate::metrics::IngestorMetrics;
 use crate::produce::{Producer, ProducerError, RunHeaders};
 use crate::retry::Delays;
-use crate::summary::{Counts, Ending, Outcome, Summary};
+use crate::runs::Parameters;
+use crate::summary::{Counts, Ending, Outcome, Progress, Summary};
 
 /// How long a run waits at its start for a broker to answer.
 const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
@@ -44,8 +48,19 @@ pub(crate) struct Ingestor {
     pub(crate) metrics: IngestorMetrics,
     /// Where failures of the API show.
     pub(crate) health: Health,
-    /// When to end early.
-    pub(crate) shutdown: Shutdown,
+}
+
+/// One run that is to be made.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    /// Its id.
+    pub(crate) id: Uuid,
+    /// What it uses.
+    pub(crate) parameters: Parameters,
+    /// Tells it to end early.
+    pub(crate) stop: Shutdown,
+    /// Shows what it has done so far.
+    pub(crate) progress: watch::Sender<Progress>,
 }
 
 /// A future that completes when the time to drain is up.
@@ -60,34 +75,39 @@ enum NoPage {
 /// The state of one run.
 struct Run<'a> {
     shared: &'a Ingestor,
-    run_id: String,
+    assignment: Assignment,
+    pages: Pages,
     headers: RunHeaders,
     tally: Arc<Tally>,
     counts: Counts,
+    rejected_by_reason: BTreeMap<&'static str, u64>,
     last_error: Option<String>,
 }
 
 impl Ingestor {
     /// Makes one run. Its failures are in the summary, and logged.
-    pub(crate) async fn run(&self) -> Summary {
+    pub(crate) async fn run(&self, assignment: Assignment) -> Summary {
         let started = Instant::now();
         self.metrics.run_active.set(1);
-        let run_id = uuid::Uuid::now_v7().to_string();
-        let mut run = Run {
-            shared: self,
-            headers: RunHeaders::new(&run_id),
-            run_id,
-            tally: Arc::default(),
-            counts: Counts::default(),
-            last_error: None,
-        };
+        let Parameters { results, pause, streaming, seed } = &assignment.parameters;
         tracing::info!(
-            run_id = run.run_id,
-            pause_seconds = self.config.cadence.pause.as_secs_f64(),
-            streaming_seconds = self.config.cadence.streaming.as_secs_f64(),
-            results = self.config.api.results,
+            run_id = %assignment.id,
+            pause_seconds = pause.as_secs_f64(),
+            streaming_seconds = streaming.as_secs_f64(),
+            results,
+            seed,
             "run started"
         );
+        let mut run = Run {
+            shared: self,
+            pages: self.fetcher.pages(*results, seed.as_deref()),
+            headers: RunHeaders::new(&assignment.id.to_string()),
+            assignment,
+            tally: Arc::default(),
+            counts: Counts::default(),
+            rejected_by_reason: BTreeMap::new(),
+            last_error: None,
+        };
         let ending = run.stream_and_settle().await;
         let summary = run.summary(ending, started.elapsed());
         self.record(&summary);
@@ -97,10 +117,11 @@ impl Ingestor {
     fn record(&self, summary: &Summary) {
         self.metrics.run_active.set(0);
         self.metrics.runs.with_label_values(&[summary.outcome.code()]).inc();
+        self.metrics.run_seconds.observe(summary.seconds);
         let Counts { requests, requests_failed, retries, pages, users, .. } = summary.counts;
         let Counts { rejected, delivered, failed, unreported, abandoned, .. } = summary.counts;
         tracing::info!(
-            run_id = summary.run_id,
+            run_id = %summary.run_id,
             outcome = summary.outcome.code(),
             seconds = summary.seconds,
             requests,
@@ -116,7 +137,7 @@ impl Ingestor {
             "run ended"
         );
         if summary.outcome == Outcome::Failed {
-            tracing::error!(run_id = summary.run_id, reason = summary.last_error, "run failed");
+            tracing::error!(run_id = %summary.run_id, reason = summary.last_error, "run failed");
         }
         if summary.outcome == Outcome::Succeeded {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -141,25 +162,23 @@ impl Ingestor {
             sleep(KAFKA_RETRY_PAUSE).await;
         }
     }
-
-    /// Completes when a shutdown has been asked for and its time to drain is up.
-    async fn drain_time_is_up(&self) {
-        self.shutdown.wait().await;
-        sleep(self.config.common.drain_timeout).await;
-    }
 }
 
 impl Run<'_> {
     async fn stream_and_settle(&mut self) -> Ending {
-        let shared = self.shared;
+        let (shared, stop) = (self.shared, self.assignment.stop.clone());
         tokio::select! {
             ready = shared.await_topic() => if let Err(error) = ready {
                 self.last_error = Some(error.to_string());
                 return Ending::Broken;
             },
-            _ = shared.shutdown.wait() => return Ending::Interrupted,
+            _ = stop.wait() => return Ending::Interrupted,
         }
-        let mut give_up = std::pin::pin!(shared.drain_time_is_up());
+        let drain_timeout = shared.config.common.drain_timeout;
+        let mut give_up = std::pin::pin!(async move {
+            stop.wait().await;
+            sleep(drain_timeout).await;
+        });
         let ending = self.stream(give_up.as_mut()).await;
         self.settle(give_up.as_mut()).await;
         ending
@@ -168,16 +187,18 @@ impl Run<'_> {
     /// Fetches and produces page after page.
     async fn stream(&mut self, mut give_up: GiveUp<'_>) -> Ending {
         let shared = self.shared;
+        let (stop, cadence) = (self.assignment.stop.clone(), self.assignment.parameters.cadence());
         let started = Instant::now();
         let mut payload = Vec::new();
         let mut last_slot = None;
         let mut not_before = started;
         while self.counts.pages < shared.config.requests_max.unwrap_or(u64::MAX)
-            && let Some(slot) = shared.config.cadence.next(last_slot, started.elapsed())
+            && let Some(slot) = cadence.next(last_slot, started.elapsed())
         {
+            self.show_progress();
             tokio::select! {
                 () = sleep_until((started + slot).max(not_before)) => {}
-                _ = shared.shutdown.wait() => return Ending::Interrupted,
+                _ = stop.wait() => return Ending::Interrupted,
             }
             last_slot = Some(slot);
             self.counts.requests += 1;
@@ -202,8 +223,19 @@ impl Run<'_> {
         Ending::Complete
     }
 
+    /// What was delivered so far is known by the tally alone, until the run settles.
+    fn show_progress(&self) {
+        let counts = Counts {
+            delivered: self.tally.delivered_count(),
+            failed: self.tally.failed_count(),
+            ..self.counts
+        };
+        let last_error = self.last_error.clone();
+        self.assignment.progress.send_replace(Progress { counts, last_error });
+    }
+
     fn note_failed_request(&mut self, error: &FetchError) {
-        tracing::warn!(run_id = self.run_id, outcome = error.outcome(), %error, "request failed for good");
+        tracing::warn!(run_id = %self.assignment.id, outcome = error.outcome(), %error, "request failed for good");
         self.shared.health.not_ready(READY_API, format!("the last request failed: {error}"));
         self.counts.requests_failed += 1;
         self.last_error = Some(error.to_string());
@@ -211,14 +243,14 @@ impl Run<'_> {
 
     /// One page, with as many retries as allowed.
     async fn fetch(&mut self) -> Result<Page, NoPage> {
-        let shared = self.shared;
+        let (shared, stop) = (self.shared, self.assignment.stop.clone());
         let api = &shared.config.api;
         let mut delays = Delays::new(api.retry_delay, api.retries_max);
         loop {
             let asked = Instant::now();
             let answer = tokio::select! {
-                answer = shared.fetcher.page(self.counts.requests) => answer,
-                _ = shared.shutdown.wait() => return Err(NoPage::Interrupted),
+                answer = self.pages.page(self.counts.requests) => answer,
+                _ = stop.wait() => return Err(NoPage::Interrupted),
             };
             shared.metrics.request_seconds.observe(asked.elapsed().as_secs_f64());
             let outcome = answer.as_ref().map_or_else(FetchError::outcome, |_| "ok");
@@ -235,7 +267,7 @@ impl Run<'_> {
                 return Err(NoPage::Failed(error));
             };
             tracing::warn!(
-                run_id = self.run_id,
+                run_id = %self.assignment.id,
                 outcome,
                 %error,
                 delay_seconds = delay.as_secs_f64(),
@@ -243,10 +275,11 @@ impl Run<'_> {
             );
             tokio::select! {
                 () = sleep(delay) => {}
-                _ = shared.shutdown.wait() => return Err(NoPage::Interrupted),
+                _ = stop.wait() => return Err(NoPage::Interrupted),
             }
             self.counts.retries += 1;
             shared.metrics.retries.inc();
+            self.show_progress();
         }
     }
 
@@ -273,7 +306,7 @@ impl Run<'_> {
             }
         }
         tracing::info!(
-            run_id = self.run_id,
+            run_id = %self.assignment.id,
             request = self.counts.requests,
             users,
             rejected,
@@ -281,7 +314,7 @@ impl Run<'_> {
         );
         if rejected > REJECTS_LOGGED_MAX {
             tracing::warn!(
-                run_id = self.run_id,
+                run_id = %self.assignment.id,
                 rejected,
                 logged = REJECTS_LOGGED_MAX,
                 "too many rejects in one page to log them all"
@@ -292,11 +325,11 @@ impl Run<'_> {
     fn note_reject(&mut self, reject: &Reject, rejected: usize) {
         let reason = reject.reason.code();
         self.counts.rejected += 1;
-        *self.counts.rejected_by_reason.entry(reason).or_default() += 1;
+        *self.rejected_by_reason.entry(reason).or_default() += 1;
         self.shared.metrics.rejects.with_label_values(&[reason]).inc();
         if rejected <= REJECTS_LOGGED_MAX {
             tracing::warn!(
-                run_id = self.run_id,
+                run_id = %self.assignment.id,
                 request = self.counts.requests,
                 index = reject.index,
                 reason,
@@ -314,7 +347,7 @@ impl Run<'_> {
         tokio::select! {
             biased;
             settled = timeout(limit, self.tally.settled()) => if settled.is_err() {
-                tracing::error!(run_id = self.run_id, "delivery reports did not come in time");
+                tracing::error!(run_id = %self.assignment.id, "delivery reports did not come in time");
             },
             () = give_up => {}
         }
@@ -330,12 +363,13 @@ impl Run<'_> {
         let causes = [why, delivery_failure, self.last_error];
         let causes: Vec<String> = causes.into_iter().flatten().collect();
         Summary {
-            run_id: self.run_id,
+            run_id: self.assignment.id,
             outcome,
             last_error: (!causes.is_empty()).then(|| causes.join(": ")),
             // Milliseconds are as exact as anyone reads.
             seconds: Duration::from_millis(took.as_millis() as u64).as_secs_f64(),
             counts: self.counts,
+            rejected_by_reason: self.rejected_by_reason,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -10,21 +11,21 @@ use serde::Serialize;
 pub(crate) enum Outcome {
     /// It went through to its end, and every message is on the topic.
     Succeeded,
-    /// A shutdown ended it early; every message that it had produced is on the topic.
-    Drained,
+    /// It was told to end early; every message that it had produced is on the topic.
+    Cancelled,
     /// Anything else.
     Failed,
 }
 
 impl Outcome {
     /// Every outcome, to start each counter at zero.
-    pub(crate) const ALL: [Self; 3] = [Self::Succeeded, Self::Drained, Self::Failed];
+    pub(crate) const ALL: [Self; 3] = [Self::Succeeded, Self::Cancelled, Self::Failed];
 
     /// The stable name in logs and metrics.
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
-            Self::Drained => "drained",
+            Self::Cancelled => "cancelled",
             Self::Failed => "failed",
         }
     }
@@ -34,7 +35,7 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Summary {
     /// The run's id, the value of the messages' header `run-id`.
-    pub(crate) run_id: String,
+    pub(crate) run_id: Uuid,
     /// How it ended.
     pub(crate) outcome: Outcome,
     /// Why it failed, or the last failure that it lived through.
@@ -44,10 +45,21 @@ pub(crate) struct Summary {
     /// What it did.
     #[serde(flatten)]
     pub(crate) counts: Counts,
+    /// The rejects by reason.
+    pub(crate) rejected_by_reason: BTreeMap<&'static str, u64>,
+}
+
+/// What a run has done so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// What it did.
+    pub(crate) counts: Counts,
+    /// The last failure that it lived through.
+    pub(crate) last_error: Option<String>,
 }
 
 /// The counts of one run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Requests begun, retries not counted.
     pub(crate) requests: u64,
@@ -61,15 +73,13 @@ pub(crate) struct Counts {
     pub(crate) users: u64,
     /// Users that could not become a message.
     pub(crate) rejected: u64,
-    /// The same by reason.
-    pub(crate) rejected_by_reason: BTreeMap<&'static str, u64>,
     /// Messages that are on the topic.
     pub(crate) delivered: u64,
     /// Messages that are lost: their delivery report says so, or the client refused them.
     pub(crate) failed: u64,
     /// Messages whose delivery report did not come in time; they may be on the topic or not.
     pub(crate) unreported: u64,
-    /// Users of a fetched page that a shutdown kept from being produced.
+    /// Users of a fetched page that an early end kept from being produced.
     pub(crate) abandoned: u64,
 }
 
@@ -78,7 +88,7 @@ pub(crate) struct Counts {
 pub(crate) enum Ending {
     /// By its own cadence or limit.
     Complete,
-    /// By a shutdown.
+    /// It was told to end early.
     Interrupted,
     /// By a failure that no later request of the run could have mended.
     Broken,
@@ -87,8 +97,8 @@ pub(crate) enum Ending {
 impl Counts {
     /// The outcome, and for a failure why.
     ///
-    /// What counts first is that nothing fetched got lost. A run that a shutdown ended is not held
-    /// to having reached its aim.
+    /// What counts first is that nothing fetched got lost. A run that was told to end early is not
+    /// held to having reached its aim.
     pub(crate) fn judge(&self, ending: Ending) -> (Outcome, Option<String>) {
         let failed = |why: String| (Outcome::Failed, Some(why));
         if self.failed > 0 {
@@ -104,7 +114,7 @@ impl Counts {
             ));
         }
         match ending {
-            Ending::Interrupted => return (Outcome::Drained, None),
+            Ending::Interrupted => return (Outcome::Cancelled, None),
             Ending::Broken => return failed("the run could not go on".to_string()),
             Ending::Complete => {}
         }
@@ -159,9 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn a_drained_run_is_held_to_its_messages_only() {
+    fn a_cancelled_run_is_held_to_its_messages_only() {
         let early = Counts { requests: 1, ..Counts::default() };
-        assert_eq!(early.judge(Ending::Interrupted), (Outcome::Drained, None));
+        assert_eq!(early.judge(Ending::Interrupted), (Outcome::Cancelled, None));
         for bad in [
             Counts { failed: 1, ..good() },
             Counts { unreported: 1, ..good() },
@@ -174,11 +184,12 @@ mod tests {
     #[test]
     fn the_json_is_flat() {
         let summary = Summary {
-            run_id: "r".to_string(),
+            run_id: Uuid::from_u128(1),
             outcome: Outcome::Succeeded,
             last_error: None,
             seconds: 1.5,
             counts: good(),
+            rejected_by_reason: BTreeMap::new(),
         };
         let json = serde_json::to_value(summary).unwrap();
         assert_eq!((&json["outcome"], &json["delivered"]), (&"succeeded".into(), &12.into()));

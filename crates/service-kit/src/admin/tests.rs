@@ -80,6 +80,22 @@ async fn metrics_and_the_services_own_routes_are_served() {
 }
 
 #[tokio::test]
+async fn unknown_paths_and_methods_are_refused_as_problems() {
+    let running = start(Health::new(Duration::from_secs(3600))).await;
+    let (status, body) = get_json(running.addr, "/nowhere").await;
+    assert_eq!((status, &body["code"]), (404, &"not_found".into()));
+    for path in ["/livez", "/metrics", "/extra"] {
+        let url = format!("http://{}{path}", running.addr);
+        let response = reqwest::Client::new().post(url).send().await.unwrap();
+        assert_eq!(response.status(), 405, "{path}");
+        assert_eq!(response.headers()["allow"], "GET,HEAD", "{path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{path}");
+        let body: serde_json::Value = response.json().await.unwrap();
+        assert_eq!((&body["status"], &body["code"]), (&405.into(), &"method_not_allowed".into()));
+    }
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named() {
     let running = start(Health::new(Duration::from_secs(3600))).await;
     let metrics =

@@ -13,6 +13,14 @@ pub const ADMIN_ADDR: Setting = Setting::new(
 )
 .default("0.0.0.0:8080");
 
+/// The token of routes of the admin server that change state. Not in [`COMMON`]: it is for services
+/// that have such routes.
+pub const ADMIN_TOKEN: Setting = Setting::new(
+    "ADMIN_TOKEN",
+    "bearer token that requests to change state must carry; without it they are open to anybody",
+)
+.secret();
+
 /// How logs look.
 pub const LOG_FORMAT: Setting =
     Setting::new("LOG_FORMAT", "`json` for one JSON object a line, `text` for people")

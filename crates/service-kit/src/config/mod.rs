@@ -30,7 +30,9 @@ pub mod parse;
 mod reader;
 mod setting;
 
-pub use common::{ADMIN_ADDR, COMMON, Common, DRAIN_TIMEOUT_SECONDS, LOG_FORMAT, LOG_LEVEL};
+pub use common::{
+    ADMIN_ADDR, ADMIN_TOKEN, COMMON, Common, DRAIN_TIMEOUT_SECONDS, LOG_FORMAT, LOG_LEVEL,
+};
 pub use errors::{ConfigErrors, Expected, Mistake};
 pub use reader::{Reader, environment};
 pub use setting::{Setting, args};

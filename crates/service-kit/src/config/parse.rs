@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::errors::Expected;
+use crate::admin::{BearerToken, TOKEN_CHARS_MIN};
 use crate::log;
 
 /// Any text; an empty one never gets here, it counts as not set.
@@ -119,6 +120,16 @@ pub fn socket_addr_or_off(value: &str) -> Result<Option<SocketAddr>, Expected> {
     socket_addr(value)
         .map(Some)
         .map_err(|expected| Expected::new(format!("{}, or `off`", expected.0)))
+}
+
+/// A bearer token: printable ASCII without blanks, at least 16 characters.
+pub fn bearer_token(value: &str) -> Result<BearerToken, Expected> {
+    BearerToken::new(value).ok_or_else(|| {
+        Expected::new(format!(
+            "at least {TOKEN_CHARS_MIN} printable ASCII characters without blanks, \
+             such as `openssl rand -hex 32` prints"
+        ))
+    })
 }
 
 /// Words separated by commas, such as `broker_1:9092,broker_2:9092`; blanks around each are dropped.

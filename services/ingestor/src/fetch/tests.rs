@@ -46,8 +46,6 @@ impl Answer {
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         ApiConfig {
             url: Url::parse(&url).unwrap(),
-            results: 7,
-            seed: None,
             nat: None,
             timeout: Duration::from_secs(60),
             response_bytes_max: 4096,
@@ -57,7 +55,7 @@ impl Answer {
     }
 
     async fn fetch(&self) -> Result<Page, FetchError> {
-        Fetcher::new(&self.serve().await).unwrap().page(1).await
+        pages(&self.serve().await).page(1).await
     }
 
     /// Fetches what must fail: the outcome, the text, and whether a retry may help.
@@ -66,6 +64,10 @@ impl Answer {
         assert!(FetchError::OUTCOMES.contains(&error.outcome()));
         (error.outcome(), error.to_string(), error.is_retryable())
     }
+}
+
+fn pages(config: &ApiConfig) -> Pages {
+    Fetcher::new(config).unwrap().pages(7, None)
 }
 
 async fn reply(State(answer): State<Answer>, request: Request) -> impl IntoResponse {
@@ -158,7 +160,7 @@ async fn a_body_that_never_comes_times_out() {
             || Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>()),
         );
     let config = ApiConfig { timeout: Duration::from_millis(50), ..answer.serve().await };
-    let error = Fetcher::new(&config).unwrap().page(1).await.unwrap_err();
+    let error = pages(&config).page(1).await.unwrap_err();
     assert_eq!((error.outcome(), error.is_retryable()), ("timeout", true));
     assert_eq!(error.to_string(), "no whole answer within 50ms");
 }
@@ -168,7 +170,7 @@ async fn nobody_there() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut config = Answer::new(200, "").serve().await;
     config.url = Url::parse(&format!("http://{closed}/")).unwrap();
-    let error = Fetcher::new(&config).unwrap().page(1).await.unwrap_err();
+    let error = pages(&config).page(1).await.unwrap_err();
     assert_eq!((error.outcome(), error.is_retryable()), ("connection", true));
     assert!(error.to_string().contains("refused"), "{error}");
 }
@@ -178,10 +180,9 @@ async fn our_parameters_replace_those_of_the_url() {
     let answer = Answer::new(200, format!(r#"{{"results":[{USER}]}}"#));
     let mut config = answer.serve().await;
     config.url.set_query(Some("results=1&inc=name,email&page=9"));
-    Fetcher::new(&config).unwrap().page(3).await.unwrap();
-    config.seed = Some("a b".to_string());
+    pages(&config).page(3).await.unwrap();
     config.nat = Some("us,gb".to_string());
-    Fetcher::new(&config).unwrap().page(3).await.unwrap();
+    Fetcher::new(&config).unwrap().pages(7, Some("a b")).page(3).await.unwrap();
     assert_eq!(
         *answer.queries.lock().unwrap(),
         [

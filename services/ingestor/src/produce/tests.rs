@@ -12,6 +12,7 @@ fn properties(pairs: &[(&str, &str)]) -> Result<Properties, String> {
 fn the_defaults_are_good() {
     let properties = properties(&[]).unwrap();
     assert_eq!(properties.delivery_timeout(), Duration::from_secs(120));
+    assert_eq!(properties.linger(), Duration::from_millis(20));
     assert_eq!(properties.config.get("metadata.broker.list"), Some("127.0.0.1:1"));
 }
 
@@ -19,6 +20,7 @@ fn the_defaults_are_good() {
 fn the_user_has_the_last_word_under_either_name() {
     let properties = properties(&[
         ("delivery.timeout.ms", "5000"),
+        ("linger.ms", "0.5"),
         ("compression.type", "zstd"),
         ("bootstrap.servers", "127.0.0.1:2"),
         ("acks", "-1"),
@@ -26,6 +28,7 @@ fn the_user_has_the_last_word_under_either_name() {
     ])
     .unwrap();
     assert_eq!(properties.delivery_timeout(), Duration::from_secs(5));
+    assert_eq!(properties.linger(), Duration::from_micros(500));
     assert_eq!(properties.config.get("compression.codec"), Some("zstd"));
     assert_eq!(properties.config.get("metadata.broker.list"), Some("127.0.0.1:2"));
 }

@@ -8,6 +8,10 @@
 mod api;
 mod kafka;
 mod process;
+mod restarts;
+mod run_api;
+mod serve;
+mod served;
 
 use std::collections::BTreeSet;
 
@@ -148,7 +152,7 @@ async fn a_full_queue_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_kafka_refuses_fails_the_run() {
     let kafka = Kafka::start();
-    kafka.refuse_produce(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    kafka.refuse_produce(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 3);
     let api = Api::start([]).await;
     let ended = Ingestor::run(&kafka, &api).envs(pages(1)).start().wait().await;
     ended.expect_code(1);
@@ -190,7 +194,7 @@ async fn sigterm_ends_a_run_early_with_every_message_delivered() {
     let ended = run.wait().await;
     ended.expect_code(0);
     let summary = ended.summary();
-    assert_eq!(summary["outcome"], "drained", "{summary}");
+    assert_eq!(summary["outcome"], "cancelled", "{summary}");
     let delivered = usize::try_from(summary["delivered"].as_u64().unwrap()).unwrap();
     let users = summary["users"].as_u64().unwrap() - summary["rejected"].as_u64().unwrap();
     assert!(delivered >= 4 * 99, "{summary}");
@@ -297,55 +301,6 @@ async fn a_missing_topic_names_the_remedy() {
     assert!(error.contains("\"not_there\" does not exist"), "{error}");
     assert!(error.contains("pipectl topics ensure"), "{error}");
     assert_eq!(summary["requests"], 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn serve_is_ready_answers_probes_and_drains() {
-    let kafka = Kafka::start();
-    let api = Api::start([]).await;
-    let mut serve =
-        Ingestor::serve(&kafka, &api).envs(pages(2)).env("ADMIN_ADDR", "127.0.0.1:0").start();
-    let listens = serve.logs("admin server listens").await;
-    let admin = listens["addr"].as_str().unwrap().to_string();
-    serve.logs("run ended").await;
-    serve.logs("run ended").await;
-
-    let ready = reqwest::get(format!("http://{admin}/readyz")).await.unwrap();
-    let (status, body) = (ready.status(), ready.text().await.unwrap());
-    assert_eq!(status, 200, "{body}");
-    let metrics = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
-    let metrics = metrics.text().await.unwrap();
-    for line in [
-        "ingestor_build_info{",
-        "ingestor_runs_total{outcome=\"failed\"} 0",
-        "ingestor_rejects_total{reason=\"missing_field\"} 0",
-        "ingestor_requests_total{outcome=\"ok\"} ",
-    ] {
-        assert!(metrics.contains(line), "{line} in {metrics}");
-    }
-    Ingestor::healthcheck(&admin).start().wait().await.expect_code(0);
-
-    serve.signal(TERMINATE);
-    let ended = serve.wait().await;
-    ended.expect_code(0);
-    let delivered: u64 =
-        ended.logged("run ended").iter().map(|line| line["delivered"].as_u64().unwrap()).sum();
-    assert_eq!(kafka.messages().len() as u64, delivered);
-    Ingestor::healthcheck(&admin).start().wait().await.expect_code(1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn serve_waits_by_a_manual_schedule() {
-    let kafka = Kafka::start();
-    let api = Api::start([]).await;
-    let mut serve = Ingestor::serve(&kafka, &api)
-        .env("ADMIN_ADDR", "127.0.0.1:0")
-        .env("SCHEDULE", "manual")
-        .start();
-    serve.logs("admin server listens").await;
-    serve.signal(TERMINATE);
-    serve.wait().await.expect_code(0);
-    assert_eq!(api.requests(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

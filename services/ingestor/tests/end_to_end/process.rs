@@ -13,6 +13,9 @@ use crate::kafka::Kafka;
 /// The name of SIGTERM for `kill`.
 pub(crate) const TERMINATE: &str = "TERM";
 
+/// The name of SIGKILL for `kill`.
+pub(crate) const KILL: &str = "KILL";
+
 /// Waits for `future`, and fails the test after a minute.
 pub(crate) async fn within_a_minute<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)

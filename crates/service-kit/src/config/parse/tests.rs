@@ -108,6 +108,14 @@ fn addresses() {
 }
 
 #[test]
+fn bearer_tokens() {
+    assert!(bearer_token("0123456789abcdef").is_ok());
+    let expected = bearer_token("hunter2").unwrap_err().0;
+    assert!(expected.contains("at least 16") && !expected.contains("hunter2"), "{expected}");
+    assert!(bearer_token("0123456789abcdef ").is_err());
+}
+
+#[test]
 fn word_lists() {
     assert_eq!(words("a:1, b:2").unwrap(), ["a:1", "b:2"]);
     assert!(words("a:1,").is_err());
