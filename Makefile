@@ -7,12 +7,13 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 READERS_VENV := $(TARGET_DIR)/readers-venv
+API_VENV := $(TARGET_DIR)/api-venv
 READERS_FOLDERS := $(TARGET_DIR)/demo \
 	$(addprefix $(TARGET_DIR)/e2e/,dead-letters recorded seals only-dead-letters)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
-	test-prometheus test-kubernetes test-compose up down logs ps open scale audit sql
+	test-api test-prometheus test-kubernetes test-compose up down logs ps open scale audit sql
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,12 +35,14 @@ readers-input:
 	done
 
 $(READERS_VENV)/installed: tests/readers-requirements.txt
+$(API_VENV)/installed: services/ingestor/tests/contract-requirements.txt
+$(READERS_VENV)/installed $(API_VENV)/installed:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "test-readers: python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; \
+		echo "python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; \
 		exit 1; \
 	}
-	python3 -m venv --clear $(READERS_VENV)
-	$(READERS_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 test-compose: ## Test the stack in containers: scaling, a broker and a sink killed, metrics, audit
@@ -52,6 +55,9 @@ lint: prerequisites ## Check formatting, lints and the docs
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
+
+test-api: build $(API_VENV)/installed ## Check the run API against its contract with schemathesis
+	@$(API_VENV)/bin/python services/ingestor/tests/contract.py $(TARGET_DIR)/debug $(TARGET_DIR)/contract
 
 test-kubernetes: ## Render the Kubernetes manifests and check them, without a cluster
 	@deploy/kubernetes/check.sh

@@ -51,9 +51,14 @@ impl Default for KafkaOptions {
 }
 
 impl KafkaOptions {
-    /// Three brokers, the topic, and its dead letter topic `{name}.dlq` with one partition.
+    /// Three brokers, the topic, its dead letter topic `{name}.dlq` and the ingestor's run history
+    /// `ingestor.runs`, both with one partition.
     pub fn with_topic(name: &str, partitions: i32) -> Self {
-        let topics = vec![Topic::new(name, partitions), Topic::new(format!("{name}.dlq"), 1)];
+        let topics = vec![
+            Topic::new(name, partitions),
+            Topic::new(format!("{name}.dlq"), 1),
+            Topic::new("ingestor.runs", 1),
+        ];
         Self { brokers: BROKERS, topics }
     }
 }
