@@ -8,12 +8,13 @@ TOOLS := target/tools
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 READERS_VENV := $(TARGET_DIR)/readers-venv
 API_VENV := $(TARGET_DIR)/api-venv
+AIRFLOW_VENV := $(TARGET_DIR)/airflow-venv
 READERS_FOLDERS := $(TARGET_DIR)/demo \
 	$(addprefix $(TARGET_DIR)/e2e/,dead-letters recorded seals only-dead-letters)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
-	test-api test-prometheus test-kubernetes test-compose up down logs ps open scale audit sql
+	test-api test-airflow test-prometheus test-kubernetes test-compose up down logs ps open scale audit sql
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +37,8 @@ readers-input:
 
 $(READERS_VENV)/installed: tests/readers-requirements.txt
 $(API_VENV)/installed: services/ingestor/tests/contract-requirements.txt
-$(READERS_VENV)/installed $(API_VENV)/installed:
+$(AIRFLOW_VENV)/installed: tests/airflow-requirements.txt
+$(READERS_VENV)/installed $(API_VENV)/installed $(AIRFLOW_VENV)/installed:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; \
 		exit 1; \
@@ -58,6 +60,10 @@ fmt: ## Format the sources
 
 test-api: build $(API_VENV)/installed ## Check the run API against its contract with schemathesis
 	@$(API_VENV)/bin/python services/ingestor/tests/contract.py $(TARGET_DIR)/debug $(TARGET_DIR)/contract
+
+test-airflow: build $(AIRFLOW_VENV)/installed ## Run the DAG with a real Airflow against the embedded stack
+	@$(AIRFLOW_VENV)/bin/python -B tests/airflow_units.py
+	@$(AIRFLOW_VENV)/bin/python -B tests/airflow_e2e.py
 
 test-kubernetes: ## Render the Kubernetes manifests and check them, without a cluster
 	@deploy/kubernetes/check.sh

@@ -27,7 +27,7 @@ OWN_IMAGES = "names-pipeline/"
 # Good to have. The pipeline works without them, so a machine that can't have their images starts the rest.
 OPTIONAL = {"grafana", "kafka-ui"}
 # End when their work is done.
-ONE_SHOTS = {"topics", "bucket"}
+ONE_SHOTS = {"topics", "bucket", "airflow-init"}
 SINK = "s3-sink"
 POLL_SECONDS = 1
 
@@ -115,6 +115,8 @@ def choose_source():
     chosen = {
         "COMPOSE_PROFILES": ",".join(profiles + ["demo-api"] * offline),
         "OFFLINE_API_URL": "http://demo-api:8080/api/" if offline else "",
+        # Airflow starts the runs.
+        "AIRFLOW_SCHEDULE": "manual" if "airflow" in profiles else "",
     }
     os.environ.update(chosen)
     if not uses_no_env():
@@ -162,7 +164,8 @@ def get_images(config):
     own = {service["image"]: name for name, service in config.items() if service["image"].startswith(OWN_IMAGES)}
     print("stack: building our images (the first time takes some minutes)", flush=True)
     # One after the other: they share all stages but the last, which a builder other than BuildKit would build for each.
-    for name in own.values():
+    # Airflow's comes last: it takes pipectl out of ours.
+    for name in sorted(own.values(), key=lambda name: name.startswith("airflow")):
         build(name)
     return left_out
 

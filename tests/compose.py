@@ -126,7 +126,7 @@ def prepare_environment():
     """Of this process and all that it calls."""
     # Not the .env of a stack that may run beside this one.
     os.environ.update(COMPOSE_PROJECT_NAME=PROJECT, COMPOSE_DISABLE_ENV_FILE="1", COMPOSE_PROFILES="demo-api")
-    for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "GRAFANA_ADMIN_PASSWORD", "ADMIN_TOKEN"):
+    for name in re.findall("^([A-Z0-9_]+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE):
         os.environ[name] = secrets.token_hex(20)
     os.environ.update({name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)))})
     # A steady stream, and chunks that are stored every few seconds.
