@@ -58,7 +58,12 @@ fn every_name_in_rules_panels_and_readme_is_one_that_the_services_expose() -> Re
 /// Runs both services until everything that they expose is there, and gives what they answer.
 fn answers(scenario: &Scenario) -> Result<[String; 2]> {
     let mut sink = scenario.sink("s3-sink", &[])?;
-    let settings = [("PAUSE_SECONDS", "0.2"), ("STREAMING_SECONDS", "1"), ("API_RESULTS", "30")];
+    let settings = [
+        ("RUN_ON_START", "true"),
+        ("PAUSE_SECONDS", "0.2"),
+        ("STREAMING_SECONDS", "1"),
+        ("API_RESULTS", "30"),
+    ];
     let environment = scenario.environment(&settings)?;
     let mut ingestor =
         Process::start("ingestor", &["serve"], &environment, scenario.folder(), "ingestor")?;
