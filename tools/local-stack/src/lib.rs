@@ -25,6 +25,7 @@ mod env_file;
 pub mod faults;
 pub mod kafka;
 mod listen;
+mod proxy;
 pub mod s3;
 mod stack;
 
@@ -32,5 +33,6 @@ pub use self::api::{ApiOptions, ApiServer, RateLimit};
 pub use self::control::{ControlStartError, Fault};
 pub use self::env_file::EnvFileError;
 pub use self::kafka::{KafkaOptions, Topic};
+pub use self::proxy::{Network, ProxyOptions, ProxyStartError, TcpProxy};
 pub use self::s3::S3Options;
 pub use self::stack::{LocalStack, Options, StackError};

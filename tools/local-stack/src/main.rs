@@ -224,6 +224,7 @@ impl Up {
             s3: Some(S3Options { port: self.s3_port, bucket: self.bucket, ..S3Options::default() }),
             api: Some(self.answers.into_options(SocketAddr::from(([127, 0, 0, 1], self.api_port)))),
             control_port: Some(self.control_port),
+            proxies: Vec::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::api::{ApiOptions, ApiServer, ApiStartError};
 use crate::control::{ControlServer, ControlStartError};
 use crate::env_file::{self, EnvFileError};
 use crate::kafka::{KafkaCluster, KafkaClusterError, KafkaOptions};
+use crate::proxy::{ProxyOptions, ProxyStartError, TcpProxy};
 use crate::s3::{REGION, S3Options, S3Server, S3StartError};
 
 /// The servers' threads. Files are written by tokio's own pool besides them.
@@ -30,6 +31,8 @@ pub struct Options {
     pub s3: Option<S3Options>,
     /// `None` leaves the API out.
     pub api: Option<ApiOptions>,
+    /// TCP proxies in front of servers elsewhere.
+    pub proxies: Vec<ProxyOptions>,
     /// The port of the control endpoint, 0 for a free one; `None` leaves it out.
     pub control_port: Option<u16>,
 }
@@ -42,6 +45,7 @@ impl Options {
             kafka: Some(KafkaOptions::default()),
             s3: Some(S3Options::default()),
             api: Some(ApiOptions::default()),
+            proxies: Vec::new(),
             control_port: Some(0),
         }
     }
@@ -90,6 +94,9 @@ pub enum StackError {
     /// The API.
     #[error(transparent)]
     Api(#[from] ApiStartError),
+    /// A proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyStartError),
     /// The control endpoint.
     #[error(transparent)]
     Control(#[from] ControlStartError),
@@ -118,12 +125,13 @@ pub(crate) struct Parts {
     pub(crate) kafka: Option<KafkaCluster>,
     pub(crate) s3: Option<S3Server>,
     pub(crate) api: Option<ApiServer>,
+    pub(crate) proxies: Vec<TcpProxy>,
 }
 
 impl LocalStack {
     /// Starts the parts; when it returns, all of them answer.
     pub fn start(options: Options) -> Result<Self, StackError> {
-        let Options { data_dir, kafka, s3, api, control_port } = options;
+        let Options { data_dir, kafka, s3, api, proxies, control_port } = options;
         let lock = lock_data_dir(&data_dir)?;
         // One may be left from a crash, and whoever waits for the file must not find that one.
         env_file::remove(&data_dir.join(ENV_FILE))?;
@@ -146,6 +154,10 @@ impl LocalStack {
             kafka: kafka.map(KafkaCluster::start).transpose()?,
             s3: s3.map(|s3| S3Server::open(s3, data_dir, handle.clone())).transpose()?,
             api: api.map(|api| ApiServer::open(api, &handle)).transpose()?,
+            proxies: proxies
+                .into_iter()
+                .map(|proxy| TcpProxy::open(proxy, &handle))
+                .collect::<Result<_, _>>()?,
         };
         let parts = Arc::new(parts);
         stack.control = control_port
@@ -211,6 +223,11 @@ impl LocalStack {
     /// The API, unless left out.
     pub fn api(&self) -> Option<&ApiServer> {
         self.parts.as_ref()?.api.as_ref()
+    }
+
+    /// The proxies, in the order of their options.
+    pub fn proxies(&self) -> &[TcpProxy] {
+        self.parts.as_ref().map_or(&[], |parts| &parts.proxies)
     }
 
     /// The control endpoint, such as `http://127.0.0.1:41027`, unless left out.

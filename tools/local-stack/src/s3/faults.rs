@@ -52,11 +52,17 @@ pub enum S3Action {
     Hold,
     /// The connection is cut; not applied.
     DropBefore,
+    /// The connection is cut in the middle of the request's body; not applied.
+    DropInBody {
+        /// How many bytes of the body arrive.
+        bytes: usize,
+    },
     /// Applied, but the connection is cut instead of an answer.
     ApplyThenDrop,
     /// Applied, but answered with 500 `InternalError`.
     ApplyThenInternalError,
-    /// `If-None-Match` is ignored, as some stores do: a conditional PUT replaces the object.
+    /// `If-None-Match` is ignored, as some stores do: a conditional PUT replaces the object. Of no effect in front of
+    /// another server.
     IgnoreCondition,
 }
 

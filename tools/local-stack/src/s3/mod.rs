@@ -1,5 +1,6 @@
 //! An S3 server over a plain directory, which can be told to fail.
 
+mod backend;
 mod checksum;
 mod faults;
 mod operations;
@@ -17,12 +18,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
+use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use self::backend::{Backend, Upstream};
 pub use self::faults::{Operation, S3Action, S3Fault};
 use self::operations::Operations;
 use self::service::FaultyS3;
@@ -47,6 +49,9 @@ pub struct S3Options {
     pub access_key: String,
     /// Its secret.
     pub secret_key: String,
+    /// `None` keeps objects in the data directory. Otherwise requests go to the server at this address as they came, the
+    /// keys are that server's, and this one only makes them fail on demand and counts them.
+    pub upstream: Option<SocketAddr>,
 }
 
 impl Default for S3Options {
@@ -56,6 +61,7 @@ impl Default for S3Options {
             bucket: "names".to_owned(),
             access_key: "local-stack".to_owned(),
             secret_key: "local-stack-secret".to_owned(),
+            upstream: None,
         }
     }
 }
@@ -197,6 +203,14 @@ impl S3Server {
     }
 
     fn service(&self) -> Result<FaultyS3, S3StartError> {
+        let backend = match self.options.upstream {
+            None => Backend::Embedded(self.embedded()?),
+            Some(upstream) => Backend::Upstream(Upstream::new(upstream)),
+        };
+        Ok(FaultyS3::new(backend, Arc::clone(&self.faults), Arc::clone(&self.counts)))
+    }
+
+    fn embedded(&self) -> Result<S3Service, S3StartError> {
         let bucket = &self.options.bucket;
         if !s3s::path::check_bucket_name(bucket) {
             return Err(S3StartError::BucketName { bucket: bucket.clone() });
@@ -210,7 +224,7 @@ impl S3Server {
         let mut builder = S3ServiceBuilder::new(Operations::new(store));
         let secret_key = self.options.secret_key.as_str();
         builder.set_auth(SimpleAuth::from_single(&self.options.access_key, secret_key));
-        Ok(FaultyS3::new(builder.build(), Arc::clone(&self.faults), Arc::clone(&self.counts)))
+        Ok(builder.build())
     }
 }
 

@@ -1,15 +1,17 @@
 //! The layer around the S3 service that makes requests fail on demand and counts them.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use hyper::body::Incoming;
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use s3s::Body;
-use s3s::service::S3Service;
+use s3s::{Body, StdError};
 
+use super::backend::{Backend, BackendError};
 use super::faults::{Operation, S3Action, S3Fault, Target};
 use super::operations::IgnoreCondition;
 use super::{RequestCounts, lock};
@@ -22,21 +24,21 @@ pub(super) enum Cut {
     NotApplied,
     #[error("a fault cut the connection after the request was applied")]
     AnswerLost,
-    #[error("the S3 service can't answer: {0:?}")]
-    Failed(s3s::HttpError),
+    #[error(transparent)]
+    Failed(#[from] BackendError),
 }
 
 /// The S3 service behind its fault plan.
 #[derive(Debug)]
 pub(super) struct FaultyS3 {
-    inner: S3Service,
+    inner: Backend,
     faults: Arc<FaultPlan<S3Fault>>,
     counts: Arc<Mutex<RequestCounts>>,
 }
 
 impl FaultyS3 {
     pub(super) fn new(
-        inner: S3Service,
+        inner: Backend,
         faults: Arc<FaultPlan<S3Fault>>,
         counts: Arc<Mutex<RequestCounts>>,
     ) -> Self {
@@ -87,6 +89,12 @@ impl FaultyS3 {
                 self.apply(request).await
             }
             S3Action::DropBefore => Err(Cut::NotApplied),
+            S3Action::DropInBody { bytes } => {
+                // Whoever applies it sees the connection end early, too.
+                let applied = self.apply(request.map(|body| cut_short(body, bytes))).await;
+                tracing::debug!(?applied, "a request was cut in its body");
+                Err(Cut::NotApplied)
+            }
             S3Action::ApplyThenDrop => {
                 self.apply(request).await?;
                 Err(Cut::AnswerLost)
@@ -110,7 +118,7 @@ impl FaultyS3 {
     }
 
     async fn apply(&self, request: Request<Body>) -> Result<Response<Body>, Cut> {
-        self.inner.call(request).await.map_err(Cut::Failed)
+        Ok(self.inner.call(request).await?)
     }
 
     fn count(&self, operation: Operation, result: &Result<Response<Body>, Cut>) {
@@ -124,6 +132,21 @@ impl FaultyS3 {
         let of_operation = counts.entry(format!("{operation:?}")).or_default();
         *of_operation.entry(outcome).or_default() += 1;
     }
+}
+
+/// The first `bytes` of a body, and then an error instead of the rest.
+fn cut_short(body: Body, bytes: usize) -> Body {
+    let mut left = bytes;
+    let frames = body.map(move |frame| {
+        let mut frame = frame?;
+        if left == 0 {
+            return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
+        }
+        frame.truncate(left);
+        left -= frame.len();
+        Ok::<_, StdError>(Frame::data(frame))
+    });
+    Body::http_body_unsync(StreamBody::new(frames))
 }
 
 /// Answers with an error and applies nothing. The body is read to its end first: a server that

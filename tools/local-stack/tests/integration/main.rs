@@ -5,6 +5,7 @@ mod api;
 mod api_alone;
 mod control;
 mod kafka;
+mod proxy;
 mod s3;
 mod s3_faults;
 mod s3_multipart;

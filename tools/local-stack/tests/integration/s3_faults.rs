@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
-use local_stack::LocalStack;
 use local_stack::s3::{Operation, S3Action, S3Fault};
+use local_stack::{LocalStack, Options, S3Options};
 
-use crate::support::{BUCKET, refusal, s3_client, s3_stack};
+use crate::support::{BUCKET, keys, pattern, refusal, s3_client, s3_stack};
 
 fn create(client: &Client, key: &str, writer: &str) -> PutObjectFluentBuilder {
     client
@@ -86,6 +86,53 @@ async fn a_large_body_is_answered_with_the_error_and_not_with_a_broken_connectio
     let body = ByteStream::from(vec![7; 8 << 20]);
     let put = client.put_object().bucket(BUCKET).key("k").body(body).send().await;
     assert_eq!(refusal(put).0, 503);
+}
+
+#[tokio::test]
+async fn a_connection_cut_in_a_body_leaves_nothing_and_the_retry_succeeds() {
+    let (_folder, stack) = s3_stack();
+    let once = s3_client(&stack, 1);
+    let body = pattern(1 << 20);
+    let put = |client: &Client| {
+        let body = ByteStream::from(body.clone());
+        client.put_object().bucket(BUCKET).key("k").if_none_match("*").body(body).send()
+    };
+    let fault = S3Fault::new(S3Action::DropInBody { bytes: 100_000 });
+    fail(&stack, fault.on(Operation::PutObject).times(2));
+    assert_eq!(refusal(put(&once).await).0, 0);
+    assert!(keys(&once).await.is_empty());
+    put(&s3_client(&stack, 2)).await.unwrap();
+    let stored = once.get_object().bucket(BUCKET).key("k").send().await.unwrap();
+    assert_eq!(stored.body.collect().await.unwrap().to_vec(), body);
+}
+
+#[tokio::test]
+async fn requests_reach_a_server_behind_with_their_faults_on_the_way() {
+    let (_folder, real) = s3_stack();
+    let folder = tempfile::tempdir().unwrap();
+    let behind = real.s3().unwrap();
+    let upstream = behind.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
+    let s3 = S3Options { upstream: Some(upstream), ..behind.options().clone() };
+    let options = Options { s3: Some(s3), ..Options::s3_only(folder.path()) };
+    let front = LocalStack::start(options).unwrap();
+    let client = s3_client(&front, 1);
+
+    create(&client, "day/a+0 b", "me").send().await.unwrap();
+    assert_eq!(writer(&s3_client(&real, 1), "day/a+0 b").await.as_deref(), Some("me"));
+    assert_eq!(refusal(create(&client, "day/a+0 b", "other").send().await).0, 412);
+    fail(&front, S3Fault::new(S3Action::ApplyThenDrop).on(Operation::PutObject));
+    fail(&front, S3Fault::new(S3Action::DropInBody { bytes: 1 }).on(Operation::PutObject));
+    assert_eq!(refusal(create(&client, "kept", "me").send().await).0, 0);
+    assert_eq!(refusal(create(&client, "cut", "me").send().await).0, 0);
+    assert_eq!(keys(&client).await, ["day/a+0 b", "kept"]);
+    let counts = outcomes(&front, "PutObject");
+    let expected = [("200", 1), ("412", 1), ("answer_lost", 1), ("not_applied", 1)];
+    assert_eq!(counts, expected.map(|(outcome, count)| (outcome.to_owned(), count)).into());
+
+    real.stop_s3().unwrap();
+    assert_eq!(refusal(create(&client, "later", "me").send().await).0, 0);
+    real.start_s3().unwrap();
+    create(&client, "later", "me").send().await.unwrap();
 }
 
 #[tokio::test]
