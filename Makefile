@@ -3,8 +3,10 @@
 CARGO ?= cargo
 # End-to-end tests mostly wait for the group to rebalance: more of them at once than there are cores.
 TEST_THREADS ?= 6
+CLUSTER_TEST_THREADS ?= 4
 CARGO_DENY_VERSION := 0.20.2
-TOOLS := target/tools
+# Kept for all checkouts: it takes minutes to build.
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/names-pipeline/cargo-deny-$(CARGO_DENY_VERSION)
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 READERS_VENV := $(TARGET_DIR)/readers-venv
 API_VENV := $(TARGET_DIR)/api-venv
@@ -14,7 +16,8 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
-	test-api test-airflow test-prometheus test-kubernetes test-compose up down logs ps open scale audit sql
+	test-api test-airflow test-prometheus test-kubernetes test-compose cluster-up cluster-down test-cluster \
+	up down logs ps open scale audit sql
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +67,15 @@ test-api: build $(API_VENV)/installed ## Check the run API against its contract 
 test-airflow: build $(AIRFLOW_VENV)/installed ## Run the DAG with a real Airflow against the embedded stack
 	@$(AIRFLOW_VENV)/bin/python -B tests/airflow_units.py
 	@$(AIRFLOW_VENV)/bin/python -B tests/airflow_e2e.py
+
+cluster-up: ## Start a real three-broker Kafka and a real S3 server on this machine, without Docker
+	@deploy/cluster/cluster.py up
+
+cluster-down: ## Stop them; the data stays (WIPE=1 removes it)
+	@deploy/cluster/cluster.py $(if $(WIPE),wipe,down)
+
+test-cluster: build ## Kill, pause, cut off and starve the real parts, and audit what is left
+	@deploy/cluster/test.sh $(CARGO) test --workspace --locked --test cluster -- --test-threads=$(CLUSTER_TEST_THREADS)
 
 test-kubernetes: ## Render the Kubernetes manifests and check them, without a cluster
 	@deploy/kubernetes/check.sh

@@ -15,6 +15,7 @@ logs in target/cluster, where `env` exports what clients need. CLUSTER_PORT move
 Python's standard library only.
 """
 
+import json
 import shlex
 import shutil
 import signal
@@ -22,7 +23,7 @@ import sys
 
 import kafka
 import store
-from settings import DATA, HOST, STORE_PORT, ClusterError
+from settings import DATA, HERE, HOST, STORE_PORT, ClusterError
 
 
 def main(arguments):
@@ -82,6 +83,7 @@ def show(servers):
 
 
 def write_env():
+    """`env` for people, with what clients need; `cluster.json` for tests, with the rest too."""
     variables = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap(),
         "AWS_ENDPOINT_URL_S3": f"http://{HOST}:{STORE_PORT}",
@@ -92,6 +94,20 @@ def write_env():
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
     (DATA / "env").write_text("".join(lines))
+    facts = {
+        "command": str(HERE / "cluster.py"),
+        "bootstrap_servers": kafka.bootstrap(),
+        "secure_bootstrap_servers": kafka.bootstrap(kafka.SECURE_PORT),
+        "proxied_port": kafka.PROXIED_PORT,
+        "proxy_port": kafka.PROXY_PORT,
+        "tls": str(DATA / "tls"),
+        "store": f"{HOST}:{STORE_PORT}",
+        "bucket": store.BUCKET,
+        "access_key": store.ACCESS_KEY,
+        "secret_key": store.SECRET_KEY,
+        "objects": str(store.OBJECTS / store.BUCKET),
+    }
+    (DATA / "cluster.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def tell():

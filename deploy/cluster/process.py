@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 from settings import DATA, HOST, ClusterError
 
@@ -24,11 +25,13 @@ class Server:
         """The pid, or None if it does not run."""
         try:
             pid = int(self.pid_file.read_text())
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                arguments = file.read().split(b"\0")
+            command_line = Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, ValueError):
             return None
-        return pid if self.mark.encode() in arguments else None
+        # Empty for a moment while the program is loaded.
+        is_it = not command_line or self.mark.encode() in command_line.split(b"\0")
+        return pid if is_it and state != "Z" else None
 
     def launch(self, command, environment=None):
         """Starts it, unless it runs. The log of its last run is kept as NAME.log.1."""
@@ -79,8 +82,8 @@ class Server:
         pid = self.pid()
         if not pid:
             return f"{self.name:<10} down"
-        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-            kib = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        kib = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
         return f"{self.name:<10} pid {pid:<8} {HOST}:{self.ports[0]}  {kib // 1024} MiB"
 
     def tail(self):

@@ -1,6 +1,10 @@
-//! What the demo and the end-to-end tests share: the real binaries as processes, a topic whose
-//! every message is known, the rows that lie in the bucket, and the audit as judge.
+//! What the demo, the end-to-end tests and those on a real cluster share: the real binaries as
+//! processes, a topic whose every message is known, the rows that lie in the bucket, and the audit
+//! as judge.
 
+pub mod cluster;
+pub mod flow;
+pub mod malformed;
 pub mod oracle;
 pub mod process;
 pub mod rows;
@@ -28,4 +32,14 @@ pub fn wait_for<T>(
         }
         std::thread::sleep(INTERVAL);
     }
+}
+
+/// The seed of a random test: printed, and taken back from `E2E_SEED` to repeat a failure.
+pub fn seed() -> u64 {
+    let seed = std::env::var("E2E_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("repeat with E2E_SEED={seed}");
+    seed
 }

@@ -1,29 +1,38 @@
-//! One test's world: the embedded stack, sinks on it, messages of every kind, and the verdict.
+//! One test's world: the parts, embedded or real, sinks on them, messages of every kind, and the
+//! verdict.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use local_stack::s3::S3Server;
-use local_stack::{KafkaOptions, LocalStack, Options};
+use local_stack::{KafkaOptions, LocalStack, Network, Options, S3Options};
 use pipeline_model::{Person, message};
 use rdkafka::ClientConfig;
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use crate::cluster::Cluster;
+use crate::flow::Flow;
 use crate::oracle::{self, Coordinates, Sent, Verdict};
 use crate::process::Process;
 use crate::rows;
 
-/// The topic of every scenario.
+/// The topic of scenarios on embedded parts.
 pub const TOPIC: &str = "names_topic";
 /// Short, so that partitions of a killed sink move soon.
 const SESSION: &str = "session.timeout.ms=6000,heartbeat.interval.ms=500";
 
 /// The world of one test. Its folder, with every log and the bucket, stays for a look.
 pub struct Scenario {
+    /// On a real cluster it holds what stands in front of it.
     stack: LocalStack,
+    cluster: Option<Cluster>,
+    topic: String,
+    bootstrap_servers: String,
+    /// Where the bucket's objects lie.
+    objects: PathBuf,
     folder: PathBuf,
 }
 
@@ -74,16 +83,84 @@ pub fn person(number: u64) -> Person {
 impl Scenario {
     /// The embedded stack with a topic of `partitions`, in a fresh folder of its own.
     pub fn start(name: &str, partitions: i32) -> Result<Self> {
-        let folder = target_folder()?.join("e2e").join(name);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        std::fs::create_dir_all(&folder)?;
-        let options = Options {
+        let folder = fresh_folder(&format!("e2e/{name}"))?;
+        let stack = LocalStack::start(Options {
             kafka: Some(KafkaOptions::with_topic(TOPIC, partitions)),
             ..Options::new(folder.join("stack"))
+        })?;
+        let kafka = stack.kafka().context("the stack has no Kafka")?;
+        let s3 = stack.s3().context("the stack has no store")?;
+        Ok(Self {
+            cluster: None,
+            topic: TOPIC.to_owned(),
+            bootstrap_servers: kafka.bootstrap_servers()?,
+            objects: s3.objects_dir().join(&s3.options().bucket),
+            stack,
+            folder,
+        })
+    }
+
+    /// Real brokers, and a real store behind a plan of faults, with a fresh topic of `partitions`.
+    pub fn on_cluster(cluster: Cluster, name: &str, partitions: i32) -> Result<Self> {
+        let folder = fresh_folder(&format!("cluster-tests/{name}"))?;
+        let facts = cluster.facts();
+        // Runs of the same cluster must not meet.
+        let topic = format!("{name}-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
+        println!("{name}: topic {topic}, logs in {}", folder.display());
+        let s3 = S3Options {
+            bucket: facts.bucket.clone(),
+            access_key: facts.access_key.clone(),
+            secret_key: facts.secret_key.clone(),
+            upstream: Some(facts.store.parse()?),
+            ..S3Options::default()
         };
-        Ok(Self { stack: LocalStack::start(options)?, folder })
+        let stack = LocalStack::start(Options {
+            kafka: None,
+            s3: Some(s3),
+            proxies: if cluster.is_alone() { facts.proxies() } else { Vec::new() },
+            ..Options::new(folder.join("stack"))
+        })?;
+        let scenario = Self {
+            bootstrap_servers: facts.bootstrap_servers.clone(),
+            objects: facts.objects.join(&topic),
+            cluster: Some(cluster),
+            topic,
+            stack,
+            folder,
+        };
+        scenario.ensure_topics(partitions)?;
+        Ok(scenario)
+    }
+
+    /// Creates what is missing of the topic, its dead letters and the rest, by `pipectl`.
+    pub fn ensure_topics(&self, partitions: i32) -> Result<()> {
+        let arguments = ["topics", "ensure", "--partitions", &partitions.to_string()];
+        let environment = self.environment(&[])?;
+        Process::start("pipectl", &arguments, &environment, &self.folder, "topics")?.wait_success()
+    }
+
+    /// The real parts, where the scenario is on them.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_ref().context("this scenario is on embedded parts")
+    }
+
+    /// `KAFKA_BOOTSTRAP_SERVERS` of a client whose network [`set_network`](Self::set_network) sets. A
+    /// test with the cluster for itself has it.
+    pub fn proxied_servers(&self) -> String {
+        let servers = self.stack.proxies().iter().map(|proxy| proxy.address().to_string());
+        servers.collect::<Vec<_>>().join(",")
+    }
+
+    /// What the network between proxied clients and all brokers does from now on.
+    pub fn set_network(&self, network: Network) {
+        for proxy in self.stack.proxies() {
+            proxy.set(network);
+        }
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// The embedded parts.
@@ -101,15 +178,28 @@ impl Scenario {
         &self.folder
     }
 
-    /// Where the bucket's objects lie as plain files.
-    pub fn objects(&self) -> Result<PathBuf> {
-        let s3 = self.s3()?;
-        Ok(s3.objects_dir().join(&s3.options().bucket))
+    /// The folder below which the objects lie as plain files.
+    pub fn objects(&self) -> &Path {
+        &self.objects
+    }
+
+    /// PUTs that the store refused since there is an object.
+    pub fn puts_refused(&self) -> Result<u64> {
+        let counts = self.s3()?.request_counts();
+        Ok(counts.get("PutObject").and_then(|outcomes| outcomes.get("412")).copied().unwrap_or(0))
     }
 
     /// The environment that points a service at the stack.
     pub fn environment(&self, more: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
         let mut environment: BTreeMap<String, String> = self.stack.env()?.into_iter().collect();
+        let servers = self.bootstrap_servers.clone();
+        environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), servers);
+        environment.insert("KAFKA_TOPIC".to_owned(), self.topic.clone());
+        if self.cluster.is_some() {
+            // Tests share the cluster, and must not share a group or a history.
+            environment.insert("KAFKA_GROUP_ID".to_owned(), self.topic.clone());
+            environment.insert("RUNS_TOPIC".to_owned(), format!("{}.runs", self.topic));
+        }
         environment.insert("ADMIN_ADDR".to_owned(), "127.0.0.1:0".to_owned());
         environment.insert("KAFKA_CONFIG".to_owned(), SESSION.to_owned());
         environment.insert("CHUNK_AGE_SECONDS_MAX".to_owned(), "0.5".to_owned());
@@ -131,7 +221,7 @@ impl Scenario {
     /// Produces messages and waits until the brokers have all of them.
     pub fn produce(&self, messages: impl IntoIterator<Item = Result<NewMessage>>) -> Result<u64> {
         let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", self.bootstrap_servers()?)
+            .set("bootstrap.servers", &self.bootstrap_servers)
             .set("message.max.bytes", "20000000")
             .set("acks", "all")
             .create()?;
@@ -141,7 +231,7 @@ impl Scenario {
             let add = |all: OwnedHeaders, (key, value): &(String, String)| {
                 all.insert(rdkafka::message::Header { key, value: Some(value) })
             };
-            let mut record = BaseRecord::<[u8], [u8]>::to(TOPIC)
+            let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic)
                 .partition(partition)
                 .headers(headers.iter().fold(OwnedHeaders::new(), add));
             record.payload = payload.as_deref();
@@ -162,16 +252,24 @@ impl Scenario {
         self.produce((first..first + count).map(message)).map(|_| ())
     }
 
+    /// Begins to produce so many valid messages a second, until the flow is stopped.
+    pub fn flow(&self, partitions: i32, per_second: u32) -> Result<Flow> {
+        Flow::start(&self.bootstrap_servers, &self.topic, partitions, per_second)
+    }
+
     /// Everything in the topic.
     pub fn messages(&self) -> Result<BTreeMap<Coordinates, Sent>> {
-        oracle::read_topic(&self.bootstrap_servers()?, TOPIC)
+        let messages = oracle::read_topic(&self.bootstrap_servers, &self.topic)?;
+        if self.cluster.is_none() {
+            oracle::check_from_the_start(&messages)?;
+        }
+        Ok(messages)
     }
 
     /// Everything in the dead-letter topic.
     pub fn dead_letters(&self) -> Result<Vec<Sent>> {
-        Ok(oracle::read_topic(&self.bootstrap_servers()?, &format!("{TOPIC}.dlq"))?
-            .into_values()
-            .collect())
+        let topic = format!("{}.dlq", self.topic);
+        Ok(oracle::read_topic(&self.bootstrap_servers, &topic)?.into_values().collect())
     }
 
     /// The end of every test: a drain takes what is left, then each message that should be a row
@@ -181,7 +279,7 @@ impl Scenario {
         self.drain("last-drain", &[])?.wait_success()?;
         let messages = self.messages()?;
         oracle::write_messages(&messages, &self.folder)?;
-        let verdict = oracle::judge(&messages, expected, &rows::read(&self.objects()?)?)?;
+        let verdict = oracle::judge(&messages, expected, &rows::read(&self.objects)?)?;
         ensure!(verdict.is_exactly_once(), "{verdict:#?}");
         self.audit()?;
         Ok(verdict)
@@ -208,9 +306,20 @@ impl Scenario {
         Ok((status.success(), json))
     }
 
-    fn bootstrap_servers(&self) -> Result<String> {
-        Ok(self.stack.kafka().context("the stack has no Kafka")?.bootstrap_servers()?)
+    /// Where clients begin that are to meet no proxy.
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
     }
+}
+
+/// An empty folder below `target/`.
+fn fresh_folder(name: &str) -> Result<PathBuf> {
+    let folder = target_folder()?.join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// `target/` of the build that this binary belongs to.

@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use e2e_tests::process::{PATIENCE, Process};
 use e2e_tests::rows;
 use e2e_tests::scenario::Scenario;
-use e2e_tests::wait_for;
+use e2e_tests::{seed, wait_for};
 use local_stack::s3::{Operation, S3Action, S3Fault};
 
-use crate::{all, seed};
+use crate::all;
 
 /// Dead members are noticed soon, and chunks are small.
 const HASTY: [(&str, &str); 2] = [
@@ -100,7 +100,7 @@ fn two_sinks_share_the_partitions_and_one_leaves() -> Result<()> {
     // that `finish` makes.
     scenario.produce_valid(4, 4000, 1000)?;
     wait_for("every row in an object", PATIENCE, || {
-        Ok((rows::read(&scenario.objects()?)?.len() == 5000).then_some(()))
+        Ok((rows::read(scenario.objects())?.len() == 5000).then_some(()))
     })?;
     staying.terminate()?;
     staying.wait_success()?;
@@ -118,7 +118,7 @@ fn a_drain_beside_a_running_sink_ends_when_both_have_stored_their_part() -> Resu
     // The only partition stays where it is; the drain has nothing to do but to wait.
     scenario.drain("drain", &[])?.wait_success()?;
     assert_eq!(
-        rows::read(&scenario.objects()?)?.len(),
+        rows::read(scenario.objects())?.len(),
         100,
         "the drain ended before everything was stored"
     );
@@ -146,10 +146,10 @@ fn a_paused_sink_that_wakes_up_late_loses_its_race() -> Result<()> {
     // The new owner's chunks are larger, so the zombie's would overlap if it were let in.
     let mut owner = scenario.sink("owner", &[HASTY[0], ("CHUNK_ROWS_MAX", "250")])?;
     owner.wait_for_metric("s3_sink_rows_stored_total", 300.0)?;
-    let before = puts_refused(&scenario)?;
+    let before = scenario.puts_refused()?;
     s3.faults().release();
     wait_for("the zombie's PUT to be refused", PATIENCE, || {
-        Ok((puts_refused(&scenario)? > before).then_some(()))
+        Ok((scenario.puts_refused()? > before).then_some(()))
     })?;
     zombie.resume()?;
     scenario.produce_valid(1, 300, 100)?;
@@ -159,12 +159,6 @@ fn a_paused_sink_that_wakes_up_late_loses_its_race() -> Result<()> {
     }
     assert_eq!(scenario.finish(all)?.rows, 400);
     Ok(())
-}
-
-/// PUTs that met an object.
-fn puts_refused(scenario: &Scenario) -> Result<u64> {
-    let counts = scenario.s3()?.request_counts();
-    Ok(counts.get("PutObject").and_then(|by_status| by_status.get("412")).copied().unwrap_or(0))
 }
 
 #[test]

@@ -83,11 +83,11 @@ fn chunks_are_sealed_by_rows_day_and_age_and_never_shattered_by_late_data() -> R
     let mut drain =
         scenario.drain("drain", &[("CHUNK_ROWS_MAX", "25"), ("CHUNK_AGE_SECONDS_MAX", "600")])?;
     drain.wait_success()?;
-    let objects = scenario.objects()?;
-    let files = rows::files(&objects)?;
+    let objects = scenario.objects();
+    let files = rows::files(objects)?;
     let keys: Vec<_> = files
         .iter()
-        .map(|file| file.strip_prefix(&objects).map(Path::to_owned))
+        .map(|file| file.strip_prefix(objects).map(Path::to_owned))
         .collect::<Result<_, _>>()?;
     let key = |day: &str, start: u32| {
         Path::new("names_topic")

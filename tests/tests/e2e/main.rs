@@ -15,13 +15,3 @@ use e2e_tests::oracle::Sent;
 fn all(_: &Sent) -> bool {
     true
 }
-
-/// The seed of a random test: printed, and taken back from `E2E_SEED` to repeat a failure.
-fn seed() -> u64 {
-    let seed = std::env::var("E2E_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("repeat with E2E_SEED={seed}");
-    seed
-}

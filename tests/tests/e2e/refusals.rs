@@ -18,7 +18,7 @@ fn a_store_that_ignores_the_condition_is_refused() -> Result<()> {
     let status = sink.wait()?;
     ensure!(status.code() == Some(1), "{status}");
     ensure!(sink.log()?.contains("does not honour `If-None-Match: *`"), sink.tail());
-    assert_eq!(rows::files(&scenario.objects()?)?.len(), 0);
+    assert_eq!(rows::files(scenario.objects())?.len(), 0);
     scenario.s3()?.faults().clear();
     assert_eq!(scenario.finish(all)?.rows, 10);
     Ok(())
@@ -30,7 +30,7 @@ fn a_topic_created_anew_stops_the_partition_and_names_the_remedy() -> Result<()>
     let Some(kafka) = scenario.stack().kafka() else { anyhow::bail!("no Kafka") };
     scenario.produce_valid(1, 0, 100)?;
     assert_eq!(scenario.finish(all)?.rows, 100);
-    let before = rows::read(&scenario.objects()?)?;
+    let before = rows::read(scenario.objects())?;
 
     kafka.recreate()?;
     let tomorrow_it_is_not = before.iter().map(|row| row.timestamp).max().unwrap_or(0) + 1;
@@ -53,12 +53,12 @@ fn a_topic_created_anew_stops_the_partition_and_names_the_remedy() -> Result<()>
     ensure!(sink.metric("s3_sink_partitions_stopped")? == Some(1.0), sink.tail());
     sink.terminate()?;
     sink.wait_success()?;
-    assert_eq!(rows::read(&scenario.objects()?)?, before, "nothing was skipped or overwritten");
+    assert_eq!(rows::read(scenario.objects())?, before, "nothing was skipped or overwritten");
 
     // The remedy works.
     let mut drain = scenario.drain("other-prefix", &[("S3_PREFIX", "second-life")])?;
     drain.wait_success()?;
-    assert_eq!(rows::read(&scenario.objects()?.join("second-life"))?.len(), 100);
+    assert_eq!(rows::read(&scenario.objects().join("second-life"))?.len(), 100);
     Ok(())
 }
 
@@ -82,7 +82,7 @@ fn messages_that_kafka_removed_are_told_and_the_sink_goes_on() -> Result<()> {
         drain.log()?.contains("kafka removed messages before they were consumed"),
         drain.tail()
     );
-    let offsets: Vec<_> = rows::read(&scenario.objects()?)?.iter().map(|row| row.offset).collect();
+    let offsets: Vec<_> = rows::read(scenario.objects())?.iter().map(|row| row.offset).collect();
     ensure!(offsets.starts_with(&(0..10).collect::<Vec<_>>()), "{offsets:?}");
     ensure!(offsets.len() > 10 && offsets[10] > 10 && offsets.last() == Some(&49), "{offsets:?}");
     ensure!(offsets.is_sorted_by(|a, b| a < b), "{offsets:?}");

@@ -31,7 +31,8 @@ impl PortReservation {
             // not notice another running stack; an ordinary bind does.
             drop(std::net::TcpListener::bind(wanted)?);
         }
-        let holder = reusable_socket(wanted)?;
+        let holder = unbound_socket(wanted)?;
+        holder.bind(wanted)?;
         Ok(Self { address: holder.local_addr()?, _holder: holder })
     }
 
@@ -42,14 +43,17 @@ impl PortReservation {
 
     /// Opens the port to connections. Must run inside a tokio runtime.
     pub(crate) fn listen(&self) -> io::Result<TcpListener> {
-        reusable_socket(self.address)?.listen(BACKLOG_CONNECTIONS_MAX)
+        let socket = unbound_socket(self.address)?;
+        // Connections have it from their listener: those that linger after their end keep nobody from the port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address)?;
+        socket.listen(BACKLOG_CONNECTIONS_MAX)
     }
 }
 
-fn reusable_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+fn unbound_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     socket.set_reuseport(true)?;
-    socket.bind(address)?;
     Ok(socket)
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn compare(
     screen: &Screen,
 ) -> Result<bool> {
     let messages = oracle::read_topic(&pipeline.bootstrap_servers()?, TOPIC)?;
+    oracle::check_from_the_start(&messages)?;
     // For readers in other languages, which come when Kafka is gone.
     oracle::write_messages(&messages, pipeline.folder())?;
     let objects = pipeline.objects()?;

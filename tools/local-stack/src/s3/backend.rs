@@ -26,7 +26,7 @@ pub(super) enum BackendError {
 #[derive(Debug)]
 pub(super) enum Backend {
     Embedded(S3Service),
-    Upstream(Upstream),
+    Upstream(Box<Upstream>),
 }
 
 impl Backend {

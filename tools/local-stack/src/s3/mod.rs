@@ -205,7 +205,7 @@ impl S3Server {
     fn service(&self) -> Result<FaultyS3, S3StartError> {
         let backend = match self.options.upstream {
             None => Backend::Embedded(self.embedded()?),
-            Some(upstream) => Backend::Upstream(Upstream::new(upstream)),
+            Some(upstream) => Backend::Upstream(Box::new(Upstream::new(upstream))),
         };
         Ok(FaultyS3::new(backend, Arc::clone(&self.faults), Arc::clone(&self.counts)))
     }

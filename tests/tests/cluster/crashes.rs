@@ -1,0 +1,110 @@
+//! Sinks that are killed, pause, come and go.
+
+use anyhow::Result;
+use e2e_tests::cluster::Cluster;
+use e2e_tests::process::{PATIENCE, Process};
+use e2e_tests::scenario::Scenario;
+use e2e_tests::{seed, wait_for};
+use local_stack::s3::{Operation, S3Action, S3Fault};
+
+use crate::{HASTY, PARTITIONS, all, leave, pass, wait_for_rows, wait_until_shared};
+
+#[test]
+fn sinks_that_are_killed_again_and_again_lose_and_repeat_nothing() -> Result<()> {
+    const KILLS: usize = 24;
+    let mut random = fastrand::Rng::with_seed(seed());
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "killed", PARTITIONS)?;
+    let flow = scenario.flow(PARTITIONS, 1000)?;
+    let start = |number: usize| scenario.sink(&format!("sink-{number}"), &HASTY);
+    let mut sinks: Vec<Process> = (0..3).map(start).collect::<Result<_>>()?;
+    for kill in 0..KILLS {
+        pass(&mut random, 100..1500);
+        let victim = random.usize(..sinks.len());
+        sinks[victim].kill()?;
+        sinks[victim] = start(sinks.len() + kill)?;
+    }
+    let sent = flow.stop()?;
+    leave(&mut sinks)?;
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}
+
+#[test]
+fn a_sink_that_sleeps_through_its_session_wakes_up_to_no_harm() -> Result<()> {
+    const SLEEPS: usize = 3;
+    let mut random = fastrand::Rng::with_seed(seed());
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "asleep", PARTITIONS)?;
+    let flow = scenario.flow(PARTITIONS, 1000)?;
+    let mut sinks = [scenario.sink("sink-0", &HASTY)?, scenario.sink("sink-1", &HASTY)?];
+    for sleep in 0..SLEEPS {
+        wait_until_shared(&sinks.each_ref())?;
+        pass(&mut random, 100..1000);
+        let [first, second] = &mut sinks;
+        let (asleep, awake) = if sleep % 2 == 0 { (first, second) } else { (second, first) };
+        asleep.pause()?;
+        wait_until_shared(&[awake])?;
+        wait_for_rows(awake, 3000.0)?;
+        asleep.resume()?;
+    }
+    wait_until_shared(&sinks.each_ref())?;
+    let sent = flow.stop()?;
+    leave(&mut sinks)?;
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}
+
+#[test]
+fn a_put_that_arrives_after_the_new_owners_loses() -> Result<()> {
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "zombie", 1)?;
+    let s3 = scenario.s3()?;
+    s3.faults().push(S3Fault::new(S3Action::Hold).on(Operation::PutObject).key_contains("date="));
+    scenario.produce_valid(1, 0, 3000)?;
+    let mut zombie = scenario.sink("zombie", &HASTY)?;
+    wait_for("the zombie's PUT", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    zombie.pause()?;
+    // Larger chunks: the zombie's would overlap if it were let in.
+    let mut owner = scenario.sink("owner", &[HASTY[0], ("CHUNK_ROWS_MAX", "2000")])?;
+    owner.wait_for_metric("s3_sink_rows_stored_total", 3000.0)?;
+    let before = scenario.puts_refused()?;
+    s3.faults().release();
+    wait_for("the zombie's PUT to be refused", PATIENCE, || {
+        Ok((scenario.puts_refused()? > before).then_some(()))
+    })?;
+    zombie.resume()?;
+    scenario.produce_valid(1, 3000, 500)?;
+    leave([&mut owner, &mut zombie])?;
+    assert_eq!(scenario.finish(all)?.rows, 3500);
+    Ok(())
+}
+
+#[test]
+fn sinks_come_and_go_while_messages_flow() -> Result<()> {
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "scaled", PARTITIONS)?;
+    let flow = scenario.flow(PARTITIONS, 1000)?;
+    let start = |number: usize| scenario.sink(&format!("sink-{number}"), &HASTY);
+    let mut sinks = vec![start(0)?];
+    wait_until_shared(&sinks.iter().collect::<Vec<_>>())?;
+    // 1 → 3 → 2 → 1, each step with rows from whoever is there.
+    for count in [3, 2, 1] {
+        while sinks.len() < count {
+            sinks.push(start(sinks.len())?);
+        }
+        leave(sinks.drain(count..).collect::<Vec<_>>().iter_mut())?;
+        wait_until_shared(&sinks.iter().collect::<Vec<_>>())?;
+        for sink in &mut sinks {
+            wait_for_rows(sink, 500.0)?;
+        }
+    }
+    // A rolling restart: the new one is there before the old one leaves.
+    sinks.push(start(10)?);
+    for number in 11..14 {
+        wait_until_shared(&sinks.iter().collect::<Vec<_>>())?;
+        leave([&mut sinks.remove(0)])?;
+        sinks.push(start(number)?);
+    }
+    wait_until_shared(&sinks.iter().collect::<Vec<_>>())?;
+    let sent = flow.stop()?;
+    leave(&mut sinks)?;
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Tests on the real brokers and the real store of `make cluster-up`. Faults come by a schedule of
+//! a seed, or one at a time; each test ends with the oracle, which knows every message, and with the
+//! deep audit. Logs stay below `target/cluster-tests`, objects in the cluster's store.
+
+#![allow(clippy::panic_in_result_fn, reason = "a test fails by panicking or by an error")]
+
+mod brokers;
+mod chaos;
+mod crashes;
+mod ingestor;
+mod messages;
+mod store;
+mod topics;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e_tests::oracle::Sent;
+use e2e_tests::process::{PATIENCE, Process};
+use e2e_tests::wait_for;
+
+/// Partitions of most topics.
+const PARTITIONS: i32 = 6;
+/// Dead members are noticed soon, and chunks are small.
+const HASTY: [(&str, &str); 2] = [
+    ("KAFKA_CONFIG", "session.timeout.ms=2000,heartbeat.interval.ms=300"),
+    ("CHUNK_ROWS_MAX", "500"),
+];
+
+/// Every message is valid.
+fn all(_: &Sent) -> bool {
+    true
+}
+
+/// How many partitions a sink has.
+fn assigned(sink: &Process) -> Result<f64> {
+    Ok(sink.metric("s3_sink_partitions_assigned")?.unwrap_or(0.0))
+}
+
+/// Waits until these sinks have all partitions among them, and each of them at least one.
+fn wait_until_shared(sinks: &[&Process]) -> Result<()> {
+    wait_for("every partition at these sinks", PATIENCE, || {
+        let shares = sinks.iter().map(|sink| assigned(sink)).collect::<Result<Vec<_>>>()?;
+        let is_shared = shares.iter().all(|share| *share >= 1.0);
+        Ok((is_shared && shares.iter().sum::<f64>() == f64::from(PARTITIONS)).then_some(()))
+    })
+}
+
+/// Waits until a sink has stored so many rows more than now.
+fn wait_for_rows(sink: &mut Process, more: f64) -> Result<()> {
+    let now = sink.metric("s3_sink_rows_stored_total")?.unwrap_or(0.0);
+    sink.wait_for_metric("s3_sink_rows_stored_total", now + more)
+}
+
+/// Asks sinks to end, and checks that each does so in order.
+fn leave<'a>(sinks: impl IntoIterator<Item = &'a mut Process>) -> Result<()> {
+    for sink in sinks {
+        sink.terminate()?;
+        sink.wait_success()?;
+    }
+    Ok(())
+}
+
+/// Lets a part of a schedule of faults pass. It decides when a fault falls, and nothing else.
+fn pass(random: &mut fastrand::Rng, milliseconds: std::ops::Range<u64>) {
+    std::thread::sleep(Duration::from_millis(random.u64(milliseconds)));
+}

@@ -1,0 +1,84 @@
+//! A store that fails, on its way and by itself.
+
+use anyhow::{Result, ensure};
+use e2e_tests::cluster::Cluster;
+use e2e_tests::process::PATIENCE;
+use e2e_tests::scenario::Scenario;
+use e2e_tests::{seed, wait_for};
+use local_stack::s3::{Operation, S3Action, S3Fault};
+
+use crate::{HASTY, PARTITIONS, all, leave, pass, wait_for_rows, wait_until_shared};
+
+/// Every fault of requests, and how often it comes.
+fn faults() -> Vec<(S3Action, u64)> {
+    vec![
+        (S3Action::SlowDown, 6),
+        (S3Action::InternalError, 6),
+        (S3Action::Conflict, 4),
+        (S3Action::AccessDenied, 6),
+        (S3Action::DropBefore, 4),
+        (S3Action::DropInBody { bytes: 1000 }, 4),
+        (S3Action::ApplyThenDrop, 6),
+        (S3Action::ApplyThenInternalError, 6),
+        (S3Action::Delay { milliseconds: 2000 }, 4),
+        (S3Action::Delay { milliseconds: 30_000 }, 1),
+    ]
+}
+
+#[test]
+fn every_fault_of_the_store_is_waited_out() -> Result<()> {
+    let mut random = fastrand::Rng::with_seed(seed());
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "store-faults", PARTITIONS)?;
+    let plan = scenario.s3()?.faults();
+    let flow = scenario.flow(PARTITIONS, 500)?;
+    let mut sinks = [scenario.sink("sink-0", &HASTY)?, scenario.sink("sink-1", &HASTY)?];
+    wait_until_shared(&sinks.each_ref())?;
+    let mut faults = faults();
+    random.shuffle(&mut faults);
+    for (action, times) in faults {
+        for operation in [Operation::PutObject, Operation::HeadObject] {
+            let fault = S3Fault::new(action.clone()).on(operation).key_contains("date=");
+            plan.push(fault.times(if operation == Operation::PutObject { times } else { 1 }));
+        }
+        pass(&mut random, 500..1500);
+    }
+    wait_for("every PUT's fault to have hit", PATIENCE, || {
+        let left = plan.list();
+        let is_left = left.iter().any(|fault| fault.operation == Some(Operation::PutObject));
+        Ok((!is_left).then_some(()))
+    })?;
+    plan.clear();
+    for sink in &mut sinks {
+        wait_for_rows(sink, 1000.0)?;
+        sink.wait_ready()?;
+        ensure!(sink.metric("s3_sink_conflicts_total")? == Some(0.0), sink.tail());
+    }
+    let sent = flow.stop()?;
+    leave(&mut sinks)?;
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}
+
+#[test]
+fn a_store_that_is_killed_again_and_again_keeps_what_it_acknowledged() -> Result<()> {
+    const KILLS: usize = 5;
+    let mut random = fastrand::Rng::with_seed(seed());
+    let scenario = Scenario::on_cluster(Cluster::alone()?, "store-killed", PARTITIONS)?;
+    let cluster = scenario.cluster()?;
+    let flow = scenario.flow(PARTITIONS, 1000)?;
+    let mut sinks = [scenario.sink("sink-0", &HASTY)?, scenario.sink("sink-1", &HASTY)?];
+    wait_until_shared(&sinks.each_ref())?;
+    for _ in 0..KILLS {
+        pass(&mut random, 100..2000);
+        cluster.kill("store")?;
+        pass(&mut random, 100..4000);
+        cluster.start("store")?;
+        for sink in &mut sinks {
+            wait_for_rows(sink, 500.0)?;
+        }
+    }
+    let sent = flow.stop()?;
+    leave(&mut sinks)?;
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}
