@@ -156,9 +156,10 @@ impl Process {
         let Some(addr) = self.admin_addr()? else { return Ok(None) };
         let Ok(mut stream) = TcpStream::connect(&addr) else { return Ok(None) };
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         let mut answer = String::new();
-        if stream.read_to_string(&mut answer).is_err() {
+        let asked = stream.write_all(request.as_bytes());
+        if asked.and_then(|()| stream.read_to_string(&mut answer)).is_err() {
             return Ok(None);
         }
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
