@@ -6,9 +6,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pipectl::config::{self, Invocation, Task};
+use pipectl::config::{self, Invocation, LetterOutput, Task};
+use pipectl::dead_letters::{self, Bytes, Shown};
 use pipectl::{audit, bucket, topics};
-use service_kit::log;
+use service_kit::{log, shutdown};
 
 const FOUND: u8 = 1;
 const UNANSWERED: u8 = 2;
@@ -56,8 +57,48 @@ fn run(invocation: Invocation) -> anyhow::Result<bool> {
                 print(&if json { report.to_json()? } else { report.to_string() })?;
                 Ok(report.is_clean())
             }
+            Task::ListLetters { config, filter, limit, output } => {
+                let listing = dead_letters::list(config, filter, limit).await?;
+                print(&match output {
+                    LetterOutput::Json => listing.to_json()?,
+                    _ => listing.to_string(),
+                })?;
+                Ok(true)
+            }
+            Task::ShowLetter { config, origin, output } => {
+                let topic = config.topic.clone();
+                match dead_letters::show(config, origin).await? {
+                    Some(letter) => print_letter(letter, output).map(|()| true),
+                    None => {
+                        eprintln!("pipectl: there is no dead letter of {topic} at {origin}");
+                        Ok(false)
+                    }
+                }
+            }
+            Task::ReplayLetters { config, output } => {
+                let shutdown = shutdown::listen().context("can't listen for signals")?;
+                let outcome = dead_letters::replay(config, shutdown).await?;
+                print(&match output {
+                    LetterOutput::Json => outcome.to_json()?,
+                    _ => outcome.to_string(),
+                })?;
+                Ok(outcome.is_complete())
+            }
         }
     })
+}
+
+fn print_letter(letter: Shown, output: LetterOutput) -> anyhow::Result<()> {
+    match output {
+        LetterOutput::Json => print(&letter.to_json()?),
+        LetterOutput::Text => print(&letter.to_string()),
+        LetterOutput::Raw => {
+            let Bytes(payload) =
+                letter.payload.context("its payload is null: there are no bytes")?;
+            let mut out = std::io::stdout().lock();
+            out.write_all(&payload).and_then(|()| out.flush()).context("can't write the payload")
+        }
+    }
 }
 
 /// A reader that has gone away (`pipectl audit | head`) must not look like a clean audit.

@@ -169,10 +169,15 @@ impl Kafka {
         Ok(Self { committed: committed.await??, cluster, topic: topic.to_owned() })
     }
 
-    /// Reads the dead letters, and where the logs lie.
-    pub(super) async fn facts(&self) -> Result<KafkaFacts, ClusterError> {
+    /// Reads the dead letters, where the logs lie, and whether messages wait behind `objects`.
+    pub(super) async fn facts(&self, objects: &[Object]) -> Result<KafkaFacts, ClusterError> {
         let (cluster, topic) = (Arc::clone(&self.cluster), self.topic.clone());
         let committed = self.committed.clone();
+        let mut stored: BTreeMap<Partition, Offset> = BTreeMap::new();
+        for chunk in objects.iter().filter_map(Object::chunk) {
+            let end = stored.entry(chunk.partition).or_insert(chunk.range.end);
+            *end = chunk.range.end.max(*end);
+        }
         spawn_blocking(move || {
             let progress = progress::counter("dead letters read");
             let dead_letters = cluster.dead_letters(&topic, || progress.advance(1))?;
@@ -181,7 +186,15 @@ impl Kafka {
                 let log = cluster.log_range(&topic, partition)?;
                 partitions.insert(partition, PartitionOffsets { committed, log });
             }
-            Ok(KafkaFacts { partitions, dead_letters })
+            let behind = |(partition, PartitionOffsets { log, .. }): (&_, &PartitionOffsets)| {
+                let start = stored.get(partition).copied().unwrap_or(log.start).max(log.start);
+                let behind = OffsetRange { start, end: log.end };
+                (!behind.is_empty()).then_some((*partition, behind))
+            };
+            let behind: BTreeMap<_, _> = partitions.iter().filter_map(behind).collect();
+            let waiting = cluster.with_messages(&topic, behind.clone())?;
+            let nothing_waits = behind.into_keys().filter(|one| !waiting.contains(one)).collect();
+            Ok(KafkaFacts { partitions, nothing_waits, dead_letters })
         })
         .await?
     }

@@ -63,7 +63,7 @@ pub async fn run(config: &AuditConfig) -> Result<Report, AuditError> {
     let objects = gather::objects(&store, layout).await?;
     let kafka = match kafka {
         Some(kafka) => {
-            let facts = kafka.facts().await?;
+            let facts = kafka.facts(&objects).await?;
             Some((kafka, facts))
         }
         None => None,

@@ -77,13 +77,14 @@ fn topics_have_a_shape_by_default_and_flags_ignore_the_environment() {
     let spec = |name: &str, partitions| TopicSpec::new(name.to_owned(), partitions, 3, 2);
     let letters = spec("names_topic.dlq", 1).for_dead_letters();
     let runs = spec("ingestor.runs", 1).compacted();
-    assert_eq!(config.topics, [spec("names_topic", 6), letters, runs]);
+    let replayed = spec("names_topic.dlq.replayed", 1).compacted();
+    assert_eq!(config.topics, [spec("names_topic", 6), letters, replayed, runs]);
     assert_eq!(config.kafka.timeout, Duration::from_secs(30));
 }
 
 #[test]
 fn the_run_history_has_a_topic_of_its_own() {
-    for runs in ["names_topic", "names_topic.dlq"] {
+    for runs in ["names_topic", "names_topic.dlq", "names_topic.dlq.replayed"] {
         let line = format!("pipectl topics ensure --runs-topic {runs}");
         let error = read_line(&line, &[("KAFKA_BOOTSTRAP_SERVERS", "b:1")]).unwrap_err();
         assert!(error.to_string().contains("a topic of its own"), "{error}");

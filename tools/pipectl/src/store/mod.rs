@@ -22,6 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries of one request, the first one included.
 const ATTEMPTS_MAX: u32 = 5;
+const NO_SUCH_BUCKET: &str = "NoSuchBucket";
 
 /// Which store, and which bucket in it. Credentials and region come from the usual places of the
 /// AWS SDK: `AWS_*` variables, profiles, instance roles.
@@ -168,6 +169,10 @@ impl Store {
     {
         let status = error.raw_response().map(|response| response.status().as_u16());
         let detail = match (error.code(), error.message(), status) {
+            (Some(NO_SUCH_BUCKET), ..) => format!(
+                "{NO_SUCH_BUCKET}: `pipectl bucket ensure` creates it, unless S3_BUCKET should name \
+                 another one"
+            ),
             (Some(code), Some(message), _) => format!("{code}: {message}"),
             (Some(code), None, Some(status)) => format!("{code} (HTTP {status})"),
             // A HEAD is answered without a body: the status is all there is.

@@ -1,6 +1,14 @@
 //! The binary against real servers: what it prints and how it exits.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
 
 mod audit;
 mod bucket;
 mod common;
+mod dead_letters;
+mod letters;
+mod replay_real;

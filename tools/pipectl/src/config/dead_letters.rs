@@ -1,0 +1,233 @@
+//! `dead-letters list`, `show` and `replay`.
+
+use std::path::PathBuf;
+
+use chunk_ledger::{Offset, OffsetRange, Partition, Timestamp};
+use clap::{Arg, ArgAction, ArgGroup, Command, value_parser};
+use service_kit::config::{ConfigErrors, Expected, Reader, Setting, args, parse};
+
+use super::settings::{
+    FROM, KAFKA, LIMIT, LOGS, OFFSET, PARTITION, REASON, TIMEOUT, TO, TOPIC, topic_name,
+};
+use super::{
+    Invocation, JSON, LetterOutput, Source, Task, finish, flags, read_kafka, read_limit, switch,
+};
+use crate::coordinates::Coordinates;
+use crate::dead_letters::{Filter, LettersConfig, ReplayConfig};
+
+const COORDINATES: &str = "coordinates";
+const RAW: &str = "raw";
+const ALL: &str = "all";
+const DRY_RUN: &str = "dry-run";
+const PAYLOAD_FILE: &str = "payload-file";
+
+static FILTER: [&Setting; 6] = [&PARTITION, &OFFSET, &REASON, &FROM, &TO, &LIMIT];
+
+pub(super) fn command() -> Command {
+    Command::new("dead-letters")
+        .about("Messages that could not become rows")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(list())
+        .subcommand(show())
+        .subcommand(replay())
+}
+
+fn list() -> Command {
+    with_kafka(Command::new("list"))
+        .about("Lists dead letters, and how many there are for each reason")
+        .args(flags(FILTER))
+        .arg(coordinates(0))
+        .arg(switch(JSON, "print one JSON document"))
+}
+
+fn show() -> Command {
+    with_kafka(Command::new("show"))
+        .about("Shows a dead letter with its headers and its payload")
+        .after_help("Exit codes: 0 shown, 1 there is no such letter, 2 it could not be looked for.")
+        .arg(coordinates(1).required(true))
+        .args([
+            switch(JSON, "print one JSON document").conflicts_with(RAW),
+            switch(RAW, "write the payload, and nothing else, as it is"),
+        ])
+}
+
+fn replay() -> Command {
+    let payload = Arg::new(PAYLOAD_FILE)
+        .long(PAYLOAD_FILE)
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("send the bytes of FILE instead of the payload of the one letter selected");
+    let selected = FILTER.iter().map(|setting| setting.name).filter(|name| *name != LIMIT.name);
+    with_kafka(Command::new("replay"))
+        .about("Sends dead letters back to the topic, each once")
+        .long_about(
+            "Sends dead letters back to the topic, each once, with their own key, payload and \
+             headers, to the partition that they came from; the header `replayed-from` names \
+             where they lay. What has been sent is recorded in {topic}.dlq.replayed in the same \
+             transaction: the same command again, even after a kill, sends what is left. A new \
+             replay ends one that is under way.",
+        )
+        .after_help(
+            "Exit codes: 0 everything selected is sent, 1 some letters were not accepted, or a \
+             signal came, 2 it failed.",
+        )
+        .args(flags(FILTER))
+        .arg(coordinates(0))
+        .args([
+            switch(ALL, "select every dead letter"),
+            switch(DRY_RUN, "say what would be sent, and send nothing"),
+            switch(JSON, "print one JSON document"),
+        ])
+        .arg(payload)
+        .group(
+            ArgGroup::new("selection")
+                .args(selected.chain([COORDINATES, ALL]))
+                .required(true)
+                .multiple(true),
+        )
+}
+
+pub(super) fn read_list(source: Source<'_>) -> Result<Invocation, ConfigErrors> {
+    let mut reader = source.reader(settings().chain(FILTER));
+    let letters = read_letters(&mut reader);
+    let (filter, limit) = (read_filter(&mut reader, source), read_limit(&mut reader));
+    finish(reader, || {
+        let output = if source.has(JSON) { LetterOutput::Json } else { LetterOutput::Text };
+        Some(Task::ListLetters { config: letters?, filter: filter?, limit: limit?, output })
+    })
+}
+
+pub(super) fn read_show(source: Source<'_>) -> Result<Invocation, ConfigErrors> {
+    let mut reader = source.reader(settings());
+    let letters = read_letters(&mut reader);
+    finish(reader, || {
+        let output = match (source.has(JSON), source.has(RAW)) {
+            (true, _) => LetterOutput::Json,
+            (_, true) => LetterOutput::Raw,
+            _ => LetterOutput::Text,
+        };
+        let origin = read_coordinates(source).next()?;
+        Some(Task::ShowLetter { config: letters?, origin, output })
+    })
+}
+
+pub(super) fn read_replay(source: Source<'_>) -> Result<Invocation, ConfigErrors> {
+    let mut reader = source.reader(settings().chain(FILTER));
+    let letters = read_letters(&mut reader);
+    let (filter, limit) = (read_filter(&mut reader, source), read_limit(&mut reader));
+    finish(reader, || {
+        let config = ReplayConfig {
+            letters: letters?,
+            filter: filter?,
+            limit: limit?,
+            dry_run: source.has(DRY_RUN),
+            payload: source.matches.get_one::<PathBuf>(PAYLOAD_FILE).cloned(),
+        };
+        let output = if source.has(JSON) { LetterOutput::Json } else { LetterOutput::Text };
+        Some(Task::ReplayLetters { config, output })
+    })
+}
+
+fn with_kafka(command: Command) -> Command {
+    command.args(args([&TOPIC])).args(args(&KAFKA)).args(flags([&TIMEOUT])).args(args(&LOGS))
+}
+
+fn settings() -> impl Iterator<Item = &'static Setting> {
+    [&TOPIC, &TIMEOUT].into_iter().chain(&KAFKA)
+}
+
+fn coordinates(at_most: usize) -> Arg {
+    let arg = Arg::new(COORDINATES)
+        .value_name("PARTITION+OFFSET")
+        .value_parser(|text: &str| text.parse::<Coordinates>());
+    match at_most {
+        1 => arg.help("where the original message lay, such as 3+120"),
+        _ => arg
+            .action(ArgAction::Append)
+            .num_args(0..)
+            .help("where the original messages lay, such as 3+120; any place if left out"),
+    }
+}
+
+fn read_coordinates(source: Source<'_>) -> impl Iterator<Item = Coordinates> {
+    source.matches.get_many::<Coordinates>(COORDINATES).into_iter().flatten().copied()
+}
+
+fn read_letters(reader: &mut Reader) -> Option<LettersConfig> {
+    let topic = reader.required(TOPIC.name, topic_name);
+    let kafka = read_kafka(reader);
+    Some(LettersConfig { kafka: kafka?, topic: topic? })
+}
+
+fn read_filter(reader: &mut Reader, source: Source<'_>) -> Option<Filter> {
+    let partition = reader.optional(PARTITION.name, parse::integer(0..=i32::MAX));
+    let offsets = reader.optional(OFFSET.name, offsets);
+    let reason = reader.optional(REASON.name, parse::text);
+    let from = reader.optional(FROM.name, time);
+    let to = reader.optional(TO.name, time);
+    Some(Filter {
+        coordinates: read_coordinates(source).collect(),
+        partition: partition?.map(Partition),
+        offsets: offsets?,
+        reason: reason?,
+        from: from?,
+        to: to?,
+    })
+}
+
+/// `120`, or `120..140` without 140.
+fn offsets(value: &str) -> Result<OffsetRange, Expected> {
+    let offset = |text: &str| text.trim().parse().ok().filter(|offset| *offset >= 0).map(Offset);
+    let range = match value.split_once("..") {
+        Some((start, end)) => offset(start).zip(offset(end)),
+        None => offset(value).map(|start| (start, start.next())),
+    };
+    range
+        .map(|(start, end)| OffsetRange { start, end })
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| Expected::new("an offset such as `120`, or a range such as `120..140`"))
+}
+
+/// A time in RFC 3339, or a day, which is its beginning in UTC.
+fn time(value: &str) -> Result<Timestamp, Expected> {
+    let value = value.trim();
+    let day = || {
+        // A date is read from a time without a zone, too, which nobody means as a day.
+        let date = (value.len() == "2026-11-02".len()).then(|| value.parse().ok())?;
+        let date: jiff::civil::Date = date?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    };
+    let time: Option<jiff::Timestamp> = value.parse().ok().or_else(day);
+    time.map(|time| Timestamp(time.as_millisecond())).ok_or_else(|| {
+        Expected::new("a time such as `2026-11-02T12:00:00Z`, or a day such as `2026-11-02`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn offsets_are_one_or_a_range() {
+        let range = |start, end| OffsetRange { start: Offset(start), end: Offset(end) };
+        assert_eq!(offsets("120").unwrap(), range(120, 121));
+        assert_eq!(offsets("0..140").unwrap(), range(0, 140));
+        for text in ["", "-1", "5..5", "9..5", "..5", "5..", "5...7", "9223372036854775808"] {
+            assert!(offsets(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_moments_or_days() {
+        let noon = 1_793_620_800_000;
+        assert_eq!(time("2026-11-02T12:00:00Z").unwrap(), Timestamp(noon));
+        assert_eq!(time("2026-11-02T13:00:00.5+01:00").unwrap(), Timestamp(noon + 500));
+        assert_eq!(time("2026-11-02").unwrap(), Timestamp(noon - 12 * 3_600_000));
+        for text in ["", "12:00", "2026-13-01", "2026-11-02T12:00:00", "yesterday"] {
+            assert!(time(text).is_err(), "{text:?}");
+        }
+    }
+}
