@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pipectl::config::{self, Invocation, LetterOutput, Task};
 use pipectl::dead_letters::{self, Bytes, Shown};
-use pipectl::{audit, bucket, topics};
+use pipectl::{audit, bucket, chunks, topics};
 use service_kit::{log, shutdown};
 
 const FOUND: u8 = 1;
@@ -56,6 +56,11 @@ fn run(invocation: Invocation) -> anyhow::Result<bool> {
                 let report = audit::run(&config).await?;
                 print(&if json { report.to_json()? } else { report.to_string() })?;
                 Ok(report.is_clean())
+            }
+            Task::ListChunks { config, json } => {
+                let list = chunks::list(&config).await?;
+                print(&if json { list.to_json()? } else { list.to_string() })?;
+                Ok(true)
             }
             Task::ListLetters { config, filter, limit, output } => {
                 let listing = dead_letters::list(config, filter, limit).await?;

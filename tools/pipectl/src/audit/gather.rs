@@ -53,7 +53,8 @@ async fn list(store: &Store, layout: &Layout) -> Result<Vec<Listed>, StoreError>
     store.list(&layout.topic_prefix(), |objects| progress.advance(objects)).await
 }
 
-async fn describe(
+/// Asks for the metadata of objects; the answer is in the order of `listed`.
+pub(crate) async fn describe(
     store: &Store,
     layout: &Layout,
     listed: Vec<Listed>,

@@ -18,6 +18,7 @@ use crate::store::{Store, StoreConfig, StoreError};
 
 pub use check::{Contents, Dropped, Evidence, KafkaFacts, Object, ObjectKind, check};
 pub use finding::{Check, Finding};
+pub(crate) use gather::describe;
 pub use report::{PartitionReport, Report, Totals};
 
 /// What to audit, and how far.

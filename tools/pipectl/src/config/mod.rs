@@ -2,7 +2,9 @@
 
 mod audit;
 mod bucket;
+mod chunks;
 mod dead_letters;
+mod filters;
 mod settings;
 mod topics;
 
@@ -16,6 +18,7 @@ use service_kit::log;
 use self::settings::{LIMIT, LOGS, is_flag_only};
 use crate::audit::AuditConfig;
 use crate::bucket::EnsureBucketConfig;
+use crate::chunks::ChunksConfig;
 use crate::coordinates::Coordinates;
 use crate::dead_letters::{Filter, LettersConfig, ReplayConfig};
 use crate::kafka::KafkaConfig;
@@ -47,6 +50,13 @@ pub enum Task {
         /// What to audit.
         config: AuditConfig,
         /// Print one JSON document instead of tables.
+        json: bool,
+    },
+    /// `chunks`.
+    ListChunks {
+        /// Which.
+        config: ChunksConfig,
+        /// Print one JSON document instead of a table.
         json: bool,
     },
     /// `dead-letters list`.
@@ -99,6 +109,7 @@ pub fn command() -> Command {
         .subcommand(topics::command())
         .subcommand(bucket::command())
         .subcommand(audit::command())
+        .subcommand(chunks::command())
         .subcommand(dead_letters::command())
 }
 
@@ -114,6 +125,7 @@ pub fn read(
     match words.as_slice() {
         ["topics", ..] => topics::read(source),
         ["bucket", ..] => bucket::read(source),
+        ["chunks"] => chunks::read(source),
         ["dead-letters", "list"] => dead_letters::read_list(source),
         ["dead-letters", "show"] => dead_letters::read_show(source),
         ["dead-letters", ..] => dead_letters::read_replay(source),

@@ -57,6 +57,8 @@ pub(super) static PARTITION: Setting =
     Setting::new("PARTITION", "only what comes from this partition");
 pub(super) static OFFSET: Setting =
     Setting::new("OFFSET", "only what comes from this offset, or from `120..140`, without 140");
+pub(super) static DATE: Setting =
+    Setting::new("DATE", "only chunks of this day, as their keys say, such as 2026-11-02");
 pub(super) static REASON: Setting = Setting::new("REASON", "only what has this reason's code");
 pub(super) static FROM: Setting =
     Setting::new("FROM", "only what was written at this time or later, RFC 3339 or a day");
@@ -66,7 +68,7 @@ pub(super) static LIMIT: Setting = Setting::new("LIMIT", "no more than so many")
 
 /// Whether no variable sets it: it belongs to one call, not to a deployment.
 pub(super) fn is_flag_only(name: &str) -> bool {
-    let flags = [&TIMEOUT, &PARTITION, &OFFSET, &REASON, &FROM, &TO, &LIMIT];
+    let flags = [&TIMEOUT, &PARTITION, &OFFSET, &DATE, &REASON, &FROM, &TO, &LIMIT];
     TOPIC_SHAPE.iter().chain(flags).any(|flag| flag.name == name)
 }
 

@@ -31,7 +31,7 @@ pub(crate) const TOPIC: &str = "names_topic";
 pub(crate) const GROUP: &str = "s3-sink";
 pub(crate) const PREFIX: &str = "raw";
 /// 2026-11-02, noon.
-const NOON: i64 = 1_793_620_800_000;
+pub(crate) const NOON: i64 = 1_793_620_800_000;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Scene {

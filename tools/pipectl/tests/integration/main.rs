@@ -8,6 +8,7 @@
 
 mod audit;
 mod bucket;
+mod chunks;
 mod common;
 mod dead_letters;
 mod letters;
