@@ -9,6 +9,7 @@ pub mod finding;
 mod gaps;
 mod gather;
 mod partition;
+mod remote;
 pub mod report;
 
 use chunk_ledger::Layout;
@@ -47,9 +48,6 @@ pub enum AuditError {
     /// The brokers did not answer.
     #[error(transparent)]
     Kafka(#[from] ClusterError),
-    /// The audit is being ended.
-    #[error("the audit was cut short: {0}")]
-    CutShort(#[from] tokio::sync::AcquireError),
 }
 
 /// Looks at everything and judges it. Reads only; the sink may run meanwhile.

@@ -3,6 +3,7 @@
 mod bucket;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -143,10 +144,33 @@ impl Store {
 
     /// A whole object, in one piece of memory of its size; `None` if there is no such object.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.fetch(key, None).await
+    }
+
+    /// An object from the byte `start` on; `None` if there is no such object.
+    pub async fn get_from(&self, key: &str, start: u64) -> Result<Option<Bytes>, StoreError> {
+        self.fetch(key, (start > 0).then(|| format!("bytes={start}-"))).await
+    }
+
+    /// Some bytes of an object, fewer where it ends; `None` if there is no such object.
+    pub async fn get_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, StoreError> {
+        match range.end.checked_sub(1).filter(|last| range.start <= *last) {
+            Some(last) => self.fetch(key, Some(format!("bytes={}-{last}", range.start))).await,
+            // HTTP has no words for no bytes.
+            None => Ok(Some(Bytes::new())),
+        }
+    }
+
+    async fn fetch(&self, key: &str, range: Option<String>) -> Result<Option<Bytes>, StoreError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let object = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            let request = self.client.get_object().bucket(&self.bucket).key(key);
+            let object = match request.set_range(range.clone()).send().await {
                 Ok(object) => object,
                 Err(error) if is_not_found(&error) => return Ok(None),
                 Err(error) => return Err(self.failed("GET", key, &error)),
