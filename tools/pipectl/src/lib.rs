@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod bucket;
 pub mod chunks;
+mod columns;
 pub mod config;
 pub mod coordinates;
 pub mod dead_letters;

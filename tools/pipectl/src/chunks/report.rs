@@ -3,15 +3,33 @@
 use std::fmt;
 
 use chunk_ledger::{Chunk, Layout};
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::columns::{self, Column};
 use crate::text::{clipped, rfc3339};
 
 /// Characters of a problem in the text.
 const PROBLEM_CHARS_MAX: usize = 200;
-/// Columns whose values stand at the right.
-const NUMBERS: std::ops::Range<usize> = 1..6;
+
+const COLUMNS: [Column<ListedChunk>; 9] = [
+    Column { name: "key", right: false, value: |one| one.key.clone() },
+    Column { name: "offsets", right: true, value: |one| format!("{}..{}", one.start, one.end) },
+    Column { name: "rows", right: true, value: |one| one.rows.to_string() },
+    Column { name: "rejected", right: true, value: |one| one.rejected.to_string() },
+    Column { name: "gaps", right: true, value: |one| one.gaps.to_string() },
+    Column { name: "bytes", right: true, value: |one| one.bytes.to_string() },
+    Column {
+        name: "first message",
+        right: false,
+        value: |one| or_dash(one.first_timestamp.as_ref()),
+    },
+    Column {
+        name: "last message",
+        right: false,
+        value: |one| or_dash(one.last_timestamp.as_ref()),
+    },
+    Column { name: "writer", right: false, value: |one| one.writer.clone() },
+];
 
 /// Chunks by partition, in the order of their offsets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -122,50 +140,13 @@ impl ChunkList {
             bytes: sum.bytes.saturating_add(chunk.bytes),
         });
     }
-
-    /// The list as one JSON document, indented.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).set_header([
-            "key",
-            "offsets",
-            "rows",
-            "rejected",
-            "gaps",
-            "bytes",
-            "first message",
-            "last message",
-            "writer",
-        ]);
-        let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "-".to_owned());
-        for chunk in &self.chunks {
-            table.add_row([
-                chunk.key.clone(),
-                format!("{}..{}", chunk.start, chunk.end),
-                chunk.rows.to_string(),
-                chunk.rejected.to_string(),
-                chunk.gaps.to_string(),
-                chunk.bytes.to_string(),
-                time(&chunk.first_timestamp),
-                time(&chunk.last_timestamp),
-                chunk.writer.clone(),
-            ]);
-        }
-        for column in table.column_iter_mut().skip(NUMBERS.start).take(NUMBERS.len()) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
-    }
 }
 
 impl fmt::Display for ChunkList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.chunks.is_empty() {
-            writeln!(f, "{}\n", self.table().trim_fmt())?;
+            columns::write(f, &COLUMNS, &self.chunks)?;
+            writeln!(f)?;
         }
         for Unreadable { key, problem } in &self.unreadable {
             writeln!(f, "note: {key}: {}", clipped(problem, PROBLEM_CHARS_MAX))?;
@@ -181,4 +162,8 @@ impl fmt::Display for ChunkList {
              {bytes} bytes"
         )
     }
+}
+
+fn or_dash(text: Option<&String>) -> String {
+    text.map_or_else(|| "-".to_owned(), String::clone)
 }

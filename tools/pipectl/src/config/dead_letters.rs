@@ -11,7 +11,7 @@ use super::settings::{
     FROM, KAFKA, LIMIT, LOGS, OFFSET, PARTITION, REASON, TIMEOUT, TO, TOPIC, topic_name,
 };
 use super::{
-    Invocation, JSON, LetterOutput, Source, Task, finish, flags, read_kafka, read_limit, switch,
+    Invocation, JSON, ShowAs, Source, Task, finish, flags, read_kafka, read_limit, switch,
 };
 use crate::coordinates::Coordinates;
 use crate::dead_letters::{Filter, LettersConfig, ReplayConfig};
@@ -94,8 +94,8 @@ pub(super) fn read_list(source: Source<'_>) -> Result<Invocation, ConfigErrors> 
     let letters = read_letters(&mut reader);
     let (filter, limit) = (read_filter(&mut reader, source), read_limit(&mut reader));
     finish(reader, || {
-        let output = if source.has(JSON) { LetterOutput::Json } else { LetterOutput::Text };
-        Some(Task::ListLetters { config: letters?, filter: filter?, limit: limit?, output })
+        let json = source.has(JSON);
+        Some(Task::ListLetters { config: letters?, filter: filter?, limit: limit?, json })
     })
 }
 
@@ -104,9 +104,9 @@ pub(super) fn read_show(source: Source<'_>) -> Result<Invocation, ConfigErrors> 
     let letters = read_letters(&mut reader);
     finish(reader, || {
         let output = match (source.has(JSON), source.has(RAW)) {
-            (true, _) => LetterOutput::Json,
-            (_, true) => LetterOutput::Raw,
-            _ => LetterOutput::Text,
+            (true, _) => ShowAs::Json,
+            (_, true) => ShowAs::Raw,
+            _ => ShowAs::Text,
         };
         let origin = read_coordinates(source).next()?;
         Some(Task::ShowLetter { config: letters?, origin, output })
@@ -125,8 +125,7 @@ pub(super) fn read_replay(source: Source<'_>) -> Result<Invocation, ConfigErrors
             dry_run: source.has(DRY_RUN),
             payload: source.matches.get_one::<PathBuf>(PAYLOAD_FILE).cloned(),
         };
-        let output = if source.has(JSON) { LetterOutput::Json } else { LetterOutput::Text };
-        Some(Task::ReplayLetters { config, output })
+        Some(Task::ReplayLetters { config, json: source.has(JSON) })
     })
 }
 

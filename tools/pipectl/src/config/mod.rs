@@ -67,8 +67,8 @@ pub enum Task {
         filter: Filter,
         /// How many of them at most.
         limit: usize,
-        /// How to print them.
-        output: LetterOutput,
+        /// Print one JSON document instead of a table.
+        json: bool,
     },
     /// `dead-letters show`.
     ShowLetter {
@@ -77,25 +77,25 @@ pub enum Task {
         /// Where the original message lay.
         origin: Coordinates,
         /// How to print it.
-        output: LetterOutput,
+        output: ShowAs,
     },
     /// `dead-letters replay`.
     ReplayLetters {
         /// Which, and how.
         config: ReplayConfig,
-        /// How to print the outcome.
-        output: LetterOutput,
+        /// Print one JSON document instead of text.
+        json: bool,
     },
 }
 
-/// How dead letters are printed.
+/// How a dead letter is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LetterOutput {
+pub enum ShowAs {
     /// For people.
     Text,
     /// One JSON document.
     Json,
-    /// The payload alone, as it is; of one letter only.
+    /// The payload alone, as it is.
     Raw,
 }
 

@@ -5,11 +5,11 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use chunk_ledger::Timestamp;
-use comfy_table::{CellAlignment, Table, presets};
 use pipeline_model::dead_letter;
 use serde::Serialize;
 
 use super::{Filter, LettersConfig, LettersError};
+use crate::columns::{self, Column};
 use crate::coordinates::Coordinates;
 use crate::kafka::{Cluster, Letter};
 use crate::progress;
@@ -17,6 +17,19 @@ use crate::text::{clipped, rfc3339};
 
 /// Characters of a detail in the table.
 const DETAIL_CHARS_MAX: usize = 60;
+
+const COLUMNS: [Column<Listed>; 6] = [
+    Column { name: "coordinates", right: false, value: |one| one.origin.to_string() },
+    Column { name: "written", right: false, value: |one| or_dash(one.written.as_ref()) },
+    Column { name: "reason", right: false, value: |one| clipped(&one.reason, DETAIL_CHARS_MAX) },
+    Column {
+        name: "bytes",
+        right: true,
+        value: |one| one.payload_bytes.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string()),
+    },
+    Column { name: "replayed to", right: false, value: |one| or_dash(one.replayed_to.as_ref()) },
+    Column { name: "detail", right: false, value: |one| clipped(&one.detail, DETAIL_CHARS_MAX) },
+];
 
 /// The dead letters that a filter admits, in the order in which they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -153,51 +166,21 @@ impl Collector {
     }
 }
 
-impl Listing {
-    /// The listing as one JSON document, indented.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).set_header([
-            "coordinates",
-            "written",
-            "reason",
-            "bytes",
-            "replayed to",
-            "detail",
-        ]);
-        let dash = || "-".to_owned();
-        for one in &self.letters {
-            table.add_row([
-                one.origin.to_string(),
-                one.written.clone().unwrap_or_else(dash),
-                clipped(&one.reason, DETAIL_CHARS_MAX),
-                one.payload_bytes.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string()),
-                one.replayed_to.map_or_else(dash, |to| to.to_string()),
-                clipped(&one.detail, DETAIL_CHARS_MAX),
-            ]);
-        }
-        if let Some(bytes) = table.column_mut(3) {
-            bytes.set_cell_alignment(CellAlignment::Right);
-        }
-        table
-    }
-}
-
 impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, letters, reasons, totals } = self;
         if !letters.is_empty() {
-            writeln!(f, "{}\n", self.table().trim_fmt())?;
+            columns::write(f, &COLUMNS, letters)?;
+            writeln!(f)?;
         }
         if (letters.len() as u64) < totals.letters {
             writeln!(f, "the first {} of {} letters are shown", letters.len(), totals.letters)?;
         }
         for (reason, ReasonCounts { letters, replayed }) in reasons {
-            let reason = clipped(reason, DETAIL_CHARS_MAX);
+            let reason = match reason.as_str() {
+                "" => "without a reason".to_owned(),
+                reason => clipped(reason, DETAIL_CHARS_MAX),
+            };
             writeln!(f, "{reason}: {letters} letters, {replayed} replayed")?;
         }
         if totals.repeated > 0 {
@@ -217,4 +200,8 @@ impl fmt::Display for Listing {
         }
         write!(f, "dead-letters: {} of {topic}, {} replayed", totals.letters, totals.replayed)
     }
+}
+
+fn or_dash(value: Option<&impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), ToString::to_string)
 }

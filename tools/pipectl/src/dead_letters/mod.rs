@@ -44,13 +44,13 @@ pub enum LettersError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// One payload can't stand for several messages.
+    /// One payload can't stand for several messages, nor for none.
     #[error(
-        "a payload file stands for one dead letter, and {found} are selected: name its coordinates"
+        "a payload file stands for one dead letter, and {selected} selected: name its coordinates"
     )]
     NotOne {
-        /// How many are selected.
-        found: u64,
+        /// `none is` or `several are`.
+        selected: &'static str,
     },
     /// The task ended early.
     #[error("the task that asks the brokers ended early: {0}")]

@@ -3,7 +3,7 @@
 //! A letter and the record of its replay are one transaction, and every replay takes over from the
 //! one before it, so a repetition, after a kill at whatever moment, finds exactly what was sent.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
@@ -14,10 +14,7 @@ use service_kit::shutdown::Shutdown;
 
 use super::{Filter, LettersConfig, LettersError};
 use crate::coordinates::Coordinates;
-use crate::kafka::{
-    Cluster, ClusterError, Letter, LetterId, Replay, ReplayError, Replayed, Replayer,
-    replayed_topic_of,
-};
+use crate::kafka::{Cluster, Letter, LetterId, Replay, ReplayError, Replayed, Replayer};
 use crate::progress::{self, Progress};
 use crate::text::clipped;
 
@@ -101,17 +98,14 @@ pub async fn replay(config: ReplayConfig, shutdown: Shutdown) -> Result<Outcome,
         };
         let LettersConfig { kafka, topic } = &config.letters;
         let cluster = Cluster::connect(kafka, None)?;
-        let need = |topic: &str| {
-            cluster.partitions(topic)?.ok_or_else(|| ClusterError::NoTopic(topic.to_owned()))
+        let (replayer, replayed) = match config.dry_run {
+            true => (None, cluster.replayed(topic)?.unwrap_or_default()),
+            false => {
+                let replayer = Replayer::take_over(kafka, &cluster, topic)?;
+                let replayed = cluster.replayed_before(topic, replayer.session())?;
+                (Some(replayer), replayed)
+            }
         };
-        let partitions: BTreeSet<_> = need(topic)?.into_iter().collect();
-        need(&replayed_topic_of(topic))?;
-        let replayer = match config.dry_run {
-            true => None,
-            false => Some(Replayer::take_over(kafka, topic, partitions)?),
-        };
-        // Not before the replayer has taken over: until then another one may add to it.
-        let replayed = cluster.replayed(topic)?.unwrap_or_default();
         let mut run = Run::new(&config, payload, replayer, &shutdown);
         run.all(&cluster, &replayed)?;
         Ok(run.outcome)
@@ -175,17 +169,18 @@ impl<'a> Run<'a> {
                 }
                 Ok(_) => {}
             }
+            self.outcome.interrupted |= self.shutdown.requested();
             match result.is_err() || self.is_done() {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
         })?;
         result?;
-        let selected = self.taken as u64 + self.outcome.sent_before;
-        if self.payload.is_some() && selected != 1 {
-            return Err(LettersError::NotOne { found: selected });
+        match self.selected() {
+            0 if self.payload.is_some() => Err(LettersError::NotOne { selected: "none is" }),
+            2.. if self.payload.is_some() => Err(LettersError::NotOne { selected: "several are" }),
+            _ => self.flush(&progress),
         }
-        self.flush(&progress)
     }
 
     fn take(&mut self, letter: &Letter<'_>, replayed: &Replayed) {
@@ -233,7 +228,13 @@ impl<'a> Run<'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.taken >= self.config.limit || self.outcome.interrupted
+        let is_too_much = self.payload.is_some() && self.selected() > 1;
+        self.taken >= self.config.limit || self.outcome.interrupted || is_too_much
+    }
+
+    /// Letters that are meant, whether they are to be sent or were sent before.
+    const fn selected(&self) -> u64 {
+        self.taken as u64 + self.outcome.sent_before
     }
 
     fn flush(&mut self, progress: &Progress) -> Result<(), LettersError> {
@@ -247,11 +248,10 @@ impl<'a> Run<'a> {
         let Some(replayer) = self.replayer.as_ref().filter(|_| !batch.is_empty()) else {
             return Ok(());
         };
-        if self.shutdown.requested() {
-            self.outcome.interrupted = true;
+        if self.outcome.interrupted {
             return Ok(());
         }
-        progress.say(format!("{} sent", self.outcome.sent));
+        progress.say(format!("{} sent, letters read", self.outcome.sent));
         match replayer.send(&batch) {
             Ok(_) => self.outcome.sent += batch.len() as u64,
             Err(ReplayError::Refused { .. }) => self.one_by_one(&batch)?,
@@ -281,11 +281,6 @@ impl Outcome {
     pub const fn is_complete(&self) -> bool {
         self.refused.is_empty() && !self.interrupted
     }
-
-    /// The outcome as one JSON document, indented.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
 }
 
 impl fmt::Display for Outcome {
@@ -311,6 +306,11 @@ impl fmt::Display for Outcome {
         }
         if self.interrupted {
             writeln!(f, "note: interrupted; the same command sends the rest")?;
+        } else if *sent + *sent_before + self.refused.len() as u64 == 0 {
+            writeln!(
+                f,
+                "note: no dead letter is selected; `dead-letters list` shows what there is"
+            )?;
         }
         let verb = if self.dry_run { "would be sent" } else { "sent" };
         write!(

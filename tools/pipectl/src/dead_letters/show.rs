@@ -118,13 +118,6 @@ fn find(
     Ok(last.map(|shown| Shown { others, ..shown }))
 }
 
-impl Shown {
-    /// The letter as one JSON document, indented.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-}
-
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, origin, letter, .. } = self;

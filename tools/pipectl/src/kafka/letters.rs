@@ -14,7 +14,7 @@ use pipeline_model::dead_letter::{
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 
-use super::log::Stop;
+use super::log::{AtEnd, Stop};
 use super::{Cluster, ClusterError};
 use crate::coordinates::{Coordinates, NoCoordinates};
 
@@ -54,15 +54,6 @@ pub struct Unreadable {
     pub offset: Offset,
     /// What is wrong with its headers.
     pub problem: String,
-}
-
-/// What there is of dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LetterTopic {
-    /// Whether the dead-letter topic exists.
-    pub exists: bool,
-    /// Whether Kafka still holds every letter that was ever written.
-    pub complete: bool,
 }
 
 /// The dead letters of a topic, as an audit needs them.
@@ -180,31 +171,40 @@ impl DeadLetterLog {
 
 impl Cluster {
     /// Shows `visit` every message of the dead-letter topic of `topic` that is there now, each
-    /// partition in order, until it breaks off. Blocks.
+    /// partition in order, until it breaks off; an error if there is no such topic. Blocks.
     pub fn letters(
         &self,
         topic: &str,
-        mut visit: impl FnMut(Result<Letter<'_>, Unreadable>) -> ControlFlow<()>,
-    ) -> Result<LetterTopic, ClusterError> {
-        let letters = topic_of(topic);
-        let Some(logs) = self.logs(&letters)? else {
-            return Ok(LetterTopic { exists: false, complete: false });
-        };
-        let complete = logs.values().all(|log| log.start == Offset(0));
-        self.read(&letters, logs, |message| {
-            visit(Letter::new(topic, message)).map_break(|()| Stop::All)
-        })?;
-        Ok(LetterTopic { exists: true, complete })
+        visit: impl FnMut(Result<Letter<'_>, Unreadable>) -> ControlFlow<()>,
+    ) -> Result<(), ClusterError> {
+        let complete = self.letters_if_any(topic, visit)?;
+        complete.map(drop).ok_or_else(|| ClusterError::NoTopic(topic_of(topic)))
     }
 
-    /// Reads the dead letters of `topic`. `on_message` hears of each message. Blocks.
+    /// Whether Kafka still holds every letter that was ever written; `None` if there is no topic.
+    fn letters_if_any(
+        &self,
+        topic: &str,
+        mut visit: impl FnMut(Result<Letter<'_>, Unreadable>) -> ControlFlow<()>,
+    ) -> Result<Option<bool>, ClusterError> {
+        let letters = topic_of(topic);
+        let Some(logs) = self.logs(&letters)? else { return Ok(None) };
+        let complete = logs.values().all(|log| log.start == Offset(0));
+        self.read(&letters, logs, AtEnd::Done, |message| {
+            visit(Letter::new(topic, message)).map_break(|()| Stop::All)
+        })?;
+        Ok(Some(complete))
+    }
+
+    /// What the dead letters of `topic` are about; that there may be no topic of them is a part of
+    /// the answer. `on_message` hears of each message. Blocks.
     pub fn dead_letters(
         &self,
         topic: &str,
         on_message: impl Fn(),
     ) -> Result<DeadLetterLog, ClusterError> {
         let mut log = DeadLetterLog::default();
-        let found = self.letters(topic, |letter| {
+        let complete = self.letters_if_any(topic, |letter| {
             on_message();
             log.messages += 1;
             match letter {
@@ -215,7 +215,8 @@ impl Cluster {
             }
             ControlFlow::Continue(())
         })?;
-        Ok(DeadLetterLog { exists: found.exists, complete: found.complete, ..log })
+        let exists = complete.is_some();
+        Ok(DeadLetterLog { exists, complete: complete.unwrap_or_default(), ..log })
     }
 }
 

@@ -16,6 +16,16 @@ use super::{Cluster, ClusterError, POLL_PAUSE, is_passing, refused};
 /// Offsets that are rather read over than jumped over: a jump costs some milliseconds.
 const JUMP_MIN: i64 = 20_000;
 
+/// What the end of a partition's log means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtEnd {
+    /// The partition is done.
+    Done,
+    /// Something is still to come: brokers that have just changed their roles may show an end that
+    /// lies before what was committed.
+    Wait,
+}
+
 /// What is not read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -47,7 +57,7 @@ impl Cluster {
         ranges: BTreeMap<Partition, OffsetRange>,
     ) -> Result<BTreeSet<Partition>, ClusterError> {
         let mut found = BTreeSet::new();
-        self.read(topic, ranges, |message| {
+        self.read(topic, ranges, AtEnd::Done, |message| {
             found.insert(Partition(message.partition()));
             ControlFlow::Break(Stop::Partition)
         })?;
@@ -72,7 +82,7 @@ impl Cluster {
             if round.is_empty() {
                 return Ok(());
             }
-            self.read(topic, round, |message| {
+            self.read(topic, round, AtEnd::Done, |message| {
                 visit(Partition(message.partition()), Offset(message.offset()));
                 ControlFlow::Continue(())
             })?;
@@ -80,11 +90,12 @@ impl Cluster {
     }
 
     /// Shows `visit` every message of `ranges`, each partition in order, until it says to stop. A
-    /// partition's last offsets may hold none: it is done at its end, too.
+    /// partition's last offsets may hold none: it may be done at the end of its log, too.
     pub(super) fn read(
         &self,
         topic: &str,
         mut ranges: BTreeMap<Partition, OffsetRange>,
+        at_end: AtEnd,
         mut visit: impl FnMut(&BorrowedMessage<'_>) -> ControlFlow<Stop>,
     ) -> Result<(), ClusterError> {
         let what = || format!("can't read topic {topic:?}");
@@ -117,9 +128,10 @@ impl Cluster {
                     }
                     heard = Instant::now();
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                Some(Err(KafkaError::PartitionEOF(partition))) if at_end == AtEnd::Done => {
                     ranges.remove(&Partition(partition));
                 }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 // The client looks for the group's coordinator although nobody needs it.
                 Some(Err(error)) if is_about_the_group(&error) => {}
                 Some(Err(error)) if !error.rdkafka_error_code().is_some_and(is_passing) => {

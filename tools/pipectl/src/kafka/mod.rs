@@ -22,8 +22,8 @@ use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 pub use admin::{Admin, Created};
-pub use letters::{DeadLetterLog, Header, Letter, LetterId, LetterTopic, Unreadable};
-pub use markers::{Replayed, replayed_topic_of};
+pub use letters::{DeadLetterLog, Header, Letter, LetterId, Unreadable};
+pub use markers::{Replayed, Session, replayed_topic_of};
 pub use replayer::{Replay, ReplayError, Replayer};
 
 /// Pause between two questions whose answer is still to change.
@@ -320,6 +320,7 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
             | Code::CoordinatorLoadInProgress
             | Code::NotCoordinator
             | Code::NotController
+            | Code::OffsetNotAvailable
             | Code::NetworkException
     )
 }

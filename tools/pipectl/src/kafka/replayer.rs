@@ -15,8 +15,8 @@ use rdkafka::message::{DeliveryResult, Header as BorrowedHeader, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::letters::{Header, LetterId};
-use super::markers::{marker, replayed_topic_of};
-use super::{ClusterError, Complaints, KafkaConfig, client_config, refused_config};
+use super::markers::{Session, marker, replayed_topic_of};
+use super::{Cluster, ClusterError, Complaints, KafkaConfig, client_config, refused_config};
 use crate::coordinates::Coordinates;
 
 /// Longest that a transaction stays open when its sender is gone. Whoever reads committed messages
@@ -48,16 +48,17 @@ pub enum ReplayError {
     /// The brokers could not be asked.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// There can be one replay at a time.
+    /// There can be one replay at a time. To the brokers a batch that they took back because it
+    /// was open for too long looks the same.
     #[error(
-        "another replay of {topic:?} has begun, which ends this one: wait until it is done, then \
-         run this again"
+        "another replay of {topic:?} has taken over, or a batch was open for more than 30 s: run \
+         this again when no other one runs, it sends what is left"
     )]
     TakenOver {
         /// The topic.
         topic: String,
     },
-    /// A message was not accepted.
+    /// A message is not accepted, or another one of its batch: brokers refuse several together.
     #[error("dead letter {origin} is not accepted by {topic:?}: {cause}; its batch was taken back")]
     Refused {
         /// Where the original message lay.
@@ -68,7 +69,7 @@ pub enum ReplayError {
         cause: KafkaError,
     },
     /// A step of a transaction failed: its batch was not sent.
-    #[error("can't {step} a transaction: {detail}")]
+    #[error("can't {step} a transaction: {detail}; nothing of it was sent")]
     Transaction {
         /// `begin`, `fill`, …
         step: &'static str,
@@ -77,8 +78,8 @@ pub enum ReplayError {
     },
     /// Nobody knows whether the last batch was sent.
     #[error(
-        "the brokers did not say in time whether the last batch is committed ({detail}): run this \
-         again, it finds out"
+        "it is not known whether the last batch is committed ({detail}): run this again, it finds \
+         out"
     )]
     Uncertain {
         /// What the client says.
@@ -93,17 +94,23 @@ pub struct Replayer {
     markers: String,
     partitions: BTreeSet<Partition>,
     timeout: Duration,
+    session: Session,
 }
 
 impl Replayer {
-    /// Takes over. What an earlier replay left open is committed or taken back for good before
-    /// this returns, so the record of replays must be read after it. `partitions` are those of the
-    /// topic. Blocks.
+    /// Takes over. What an earlier replay left open is committed or taken back for good, and then
+    /// the record of replays tells so: what stands in it before [`session`](Self::session) is all
+    /// that was sent. Blocks.
     pub fn take_over(
         config: &KafkaConfig,
+        cluster: &Cluster,
         topic: &str,
-        partitions: BTreeSet<Partition>,
     ) -> Result<Self, ReplayError> {
+        let need = |topic: &str| {
+            cluster.partitions(topic)?.ok_or_else(|| ClusterError::NoTopic(topic.to_owned()))
+        };
+        let markers = replayed_topic_of(topic);
+        let (partitions, record) = (need(topic)?, need(&markers)?);
         let mut client = client_config(config);
         client
             // The same for every replay of the topic: by it Kafka knows the predecessor.
@@ -114,39 +121,68 @@ impl Replayer {
         let producer = client
             .create_with_context::<_, ThreadedProducer<Deliveries>>(Deliveries::default())
             .map_err(refused_config)?;
-        let (topic, markers) = (topic.to_owned(), replayed_topic_of(topic));
-        let replayer = Self { producer, topic, markers, partitions, timeout: config.timeout };
+        let replayer = Self {
+            producer,
+            topic: topic.to_owned(),
+            markers,
+            partitions: partitions.into_iter().collect(),
+            timeout: config.timeout,
+            session: Session::new(),
+        };
         replayer
             .repeat(|left| replayer.producer.init_transactions(left))
             .map_err(|error| replayer.failed("prepare", &error))?;
+        replayer.transaction(|| replayer.open_session(&record))?;
         Ok(replayer)
+    }
+
+    /// What the record of replays knows it by.
+    pub const fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Sends `batch` as one transaction, and says where each message went. Messages go to the
     /// partition that they came from, if the topic still has it. Blocks.
     pub fn send(&self, batch: &[Replay]) -> Result<Vec<Coordinates>, ReplayError> {
+        self.transaction(|| self.fill(batch))
+    }
+
+    /// Commits what `fill` does, or takes it back.
+    fn transaction<T>(
+        &self,
+        fill: impl FnOnce() -> Result<T, ReplayError>,
+    ) -> Result<T, ReplayError> {
         self.producer.context().forget();
         self.producer.begin_transaction().map_err(|error| self.failed("begin", &error))?;
-        self.fill(batch).inspect_err(|_| self.take_back()).and_then(|places| {
-            match self.repeat(|left| self.producer.commit_transaction(left)) {
-                Ok(()) => Ok(places),
-                Err(error) if is_retriable(&error) => {
-                    Err(ReplayError::Uncertain { detail: self.detail(&error) })
-                }
-                Err(error) => {
-                    self.take_back();
-                    Err(self.failed("commit", &error))
-                }
+        let filled = fill().inspect_err(|_| self.take_back())?;
+        match self.repeat(|left| self.producer.commit_transaction(left)) {
+            Ok(()) => Ok(filled),
+            Err(error) if requires_abort(&error) => {
+                self.take_back();
+                Err(self.failed("commit", &error))
             }
-        })
+            Err(_) if self.is_fenced() => Err(ReplayError::TakenOver { topic: self.topic.clone() }),
+            Err(error) => Err(ReplayError::Uncertain { detail: self.detail(&error) }),
+        }
+    }
+
+    fn open_session(&self, record: &[Partition]) -> Result<(), ReplayError> {
+        let (key, payload) = self.session.message();
+        for partition in record {
+            let message = BaseRecord::<str, [u8], usize>::with_opaque_to(&self.markers, MARKER);
+            let message = message.partition(partition.0).key(key).payload(payload);
+            let sent = self.producer.send(message);
+            sent.map_err(|(error, _)| self.failed("fill", &error))?;
+        }
+        self.delivered()
     }
 
     fn fill(&self, batch: &[Replay]) -> Result<Vec<Coordinates>, ReplayError> {
         for (index, replay) in batch.iter().enumerate() {
             self.produce(index, replay).map_err(|cause| self.refused(replay, cause))?;
         }
-        let deliveries = self.producer.context();
         self.flush()?;
+        let deliveries = self.producer.context();
         if let Some((index, cause)) = deliveries.failure() {
             return Err(match batch.get(index) {
                 Some(replay) => self.refused(replay, cause),
@@ -164,11 +200,7 @@ impl Replayer {
         for (replay, place) in batch.iter().zip(&places) {
             self.mark(&replay.letter, *place)?;
         }
-        self.flush()?;
-        match deliveries.failure() {
-            None => Ok(places),
-            Some((_, cause)) => Err(self.failed("fill", &cause)),
-        }
+        self.delivered().map(|()| places)
     }
 
     fn produce(&self, index: usize, replay: &Replay) -> KafkaResult<()> {
@@ -194,7 +226,16 @@ impl Replayer {
         sent.map_err(|(error, _)| self.failed(step, &error))
     }
 
-    /// Waits for the deliveries of everything sent so far.
+    /// Waits until everything sent so far is delivered.
+    fn delivered(&self) -> Result<(), ReplayError> {
+        self.flush()?;
+        match self.producer.context().failure() {
+            None => Ok(()),
+            Some((_, cause)) => Err(self.failed("fill", &cause)),
+        }
+    }
+
+    /// Waits until it is known of everything sent so far whether it is delivered.
     fn flush(&self) -> Result<(), ReplayError> {
         self.producer.flush(self.timeout).map_err(|error| self.failed("fill", &error))
     }
@@ -222,13 +263,13 @@ impl Replayer {
     }
 
     fn refused(&self, replay: &Replay, cause: KafkaError) -> ReplayError {
-        match self.is_fenced() {
-            true => ReplayError::TakenOver { topic: self.topic.clone() },
-            false => ReplayError::Refused {
+        match is_about_the_message(&cause) {
+            true => ReplayError::Refused {
                 origin: replay.letter.origin,
                 topic: self.topic.clone(),
                 cause,
             },
+            false => self.failed("fill", &cause),
         }
     }
 
@@ -239,13 +280,15 @@ impl Replayer {
         }
     }
 
-    /// The error, and what the client complained of last: a timeout alone says little.
+    /// The error, and what the client complained of last: a timeout alone says little, and that
+    /// messages were thrown away says nothing.
     fn detail(&self, error: &KafkaError) -> String {
         let text = match error {
             KafkaError::Transaction(error) => error.string(),
             error => error.to_string(),
         };
         match self.producer.context().complaints.last() {
+            Some(complaint) if is_purged(error) => complaint,
             Some(complaint) if is_retriable(error) => format!("{text}; {complaint}"),
             _ => text,
         }
@@ -266,8 +309,34 @@ impl fmt::Debug for Replayer {
     }
 }
 
+/// Whether another message might have been accepted.
+fn is_about_the_message(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::MessageSizeTooLarge
+                | Code::InvalidMessageSize
+                | Code::InvalidMessage
+                | Code::InvalidRecord
+                | Code::InvalidTimestamp
+        )
+    )
+}
+
 fn is_retriable(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(error) if error.is_retriable())
+}
+
+/// Whether a message was thrown away since its transaction had failed already.
+fn is_purged(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{PurgeInflight, PurgeQueue};
+    matches!(error.rdkafka_error_code(), Some(PurgeQueue | PurgeInflight))
+}
+
+/// Whether a transaction is surely not committed, and must be taken back.
+fn requires_abort(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.txn_requires_abort())
 }
 
 /// What became of the messages of the batch.
