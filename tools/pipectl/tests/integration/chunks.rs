@@ -2,7 +2,8 @@
 
 use chunk_ledger::{Chunk, Mark, Timestamp};
 
-use crate::common::{NOON, Scene, chunk};
+use crate::common::Scene;
+use crate::objects::{NOON, chunk};
 
 const DAY: i64 = 86_400_000;
 

@@ -1,7 +1,7 @@
 //! `dead-letters` against the embedded brokers. They keep transactions as far as these commit; what
-//! becomes of others is tested on real ones, in `replay_real`.
+//! becomes of others is tested on real ones, in `cluster::replay`.
 
-use local_stack::kafka::{KafkaCluster, KafkaOptions};
+use local_stack::kafka::{KafkaCluster, KafkaOptions, RDKafkaApiKey, RDKafkaRespErr};
 use pipeline_model::dead_letter::{HEADER_REASON, HEADER_TOPIC};
 
 use crate::common::pipectl;
@@ -249,12 +249,45 @@ fn a_letter_is_shown_with_everything() {
 #[test]
 fn what_is_not_there_is_named() {
     let (_cluster, topic) = brokers(&[]);
+    let none = topic.pipectl("dead-letters replay 0+7");
+    assert_eq!(none.code, Some(0), "{none:?}");
+    assert!(none.out.starts_with("note: no dead letter is selected"), "{}", none.out);
     let other = Topic { name: "other".to_owned(), ..topic };
+    for line in ["list", "show 0+7", "replay --all --dry-run"] {
+        let run = other.pipectl(&format!("dead-letters {line}"));
+        let expected = "pipectl: topic \"other.dlq\" does not exist on the brokers; `pipectl topics \
+                        ensure` creates it\n";
+        assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (Some(2), "", expected));
+    }
     let run = other.pipectl("dead-letters replay --all");
-    assert_eq!(run.code, Some(2), "{run:?}");
+    assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{run:?}");
     assert!(run.err.contains("topic \"other\" does not exist"), "{}", run.err);
-    let run = other.pipectl("dead-letters list");
-    assert_eq!((run.code, run.out.as_str()), (Some(0), "dead-letters: 0 of other, 0 replayed\n"));
     let run = other.pipectl("dead-letters replay");
     assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "everything is no default: {run:?}");
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_on_one_line() {
+    use RDKafkaRespErr::{
+        RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as NO_TOPIC,
+        RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED as NO_ID,
+    };
+    let (cluster, topic) = brokers(&[NewLetter::new(0, 1)]);
+    let assert_refused = |line: &str, expected: &str| {
+        let run = topic.pipectl(line);
+        assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{run:?}");
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+        assert!(run.err.contains(expected), "{}", run.err);
+    };
+    cluster.request_errors(RDKafkaApiKey::InitProducerId, &[NO_ID]).unwrap();
+    let expected = "can't prepare a transaction: Failed to acquire transactional PID";
+    assert_refused("dead-letters replay --all", expected);
+    cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[NO_TOPIC]).unwrap();
+    assert_refused("dead-letters replay --all", "Topic authorization failed");
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[NO_TOPIC]).unwrap();
+    assert_refused("dead-letters list", "can't read topic \"names_topic.dlq");
+    assert_eq!(topic.messages(), [], "nothing is sent");
+    let run = topic.pipectl("dead-letters replay --all");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(topic.messages().len(), 1);
 }

@@ -7,12 +7,15 @@ use pipectl::kafka::replayed_topic_of;
 use pipeline_model::dead_letter::{
     HEADER_DETAIL, HEADER_OFFSET, HEADER_PARTITION, HEADER_REASON, HEADER_TOPIC, topic_of,
 };
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientConfig, Message};
+use tokio::runtime::Runtime;
 
 use crate::common::{Run, pipectl};
 
@@ -146,6 +149,23 @@ impl Topic {
             }
         }
         found.into_values().collect()
+    }
+
+    /// Has the brokers remove the messages before `offset` of partition 0 of `topic`, as retention
+    /// does where somebody has set it.
+    pub(crate) fn delete_before(&self, topic: &str, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let retained = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let retained = retained.set("cleanup.policy", "compact,delete");
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+        Runtime::new().unwrap().block_on(async {
+            let options = AdminOptions::new();
+            let altered = admin.alter_configs([&retained], &options).await.unwrap();
+            altered[0].as_ref().unwrap();
+            let deleted = admin.delete_records(&offsets, &options).await.unwrap();
+            deleted.elements()[0].error().unwrap();
+        });
     }
 
     /// How many offsets a replay has taken, committed or not.

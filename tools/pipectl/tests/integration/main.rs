@@ -9,7 +9,8 @@
 mod audit;
 mod bucket;
 mod chunks;
+mod cluster;
 mod common;
 mod dead_letters;
 mod letters;
-mod replay_real;
+mod objects;

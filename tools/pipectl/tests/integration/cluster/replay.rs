@@ -1,26 +1,22 @@
-//! Replays on real brokers, killed, frozen and overtaken. They run where `PIPECTL_TEST_KAFKA` names
-//! brokers of three or more nodes:
-//!
-//! ```text
-//! PIPECTL_TEST_KAFKA=127.0.0.1:9092 cargo test -p pipectl --test integration -- --ignored replay_real
-//! ```
+//! Replays that are killed, frozen, overtaken and refused, on real brokers.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+use pipectl::kafka::replayed_topic_of;
 use rdkafka::consumer::BaseConsumer;
 
+use super::{kafka, unused};
 use crate::letters::{Found, NewLetter, PATIENCE, Topic};
 
 const PARTITIONS: i32 = 3;
 const LETTERS: i64 = 10_000;
 
-/// A topic of this run alone, with its dead letters, each written once or twice.
-fn topic(name: &str) -> Topic {
-    let servers = std::env::var("PIPECTL_TEST_KAFKA").expect("PIPECTL_TEST_KAFKA names brokers");
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
-    let topic = Topic { servers, name: format!("replay-{name}-{now}") };
+/// A topic of this run alone, with its dead letters, each written once or twice; if there are
+/// brokers.
+fn topic(name: &str) -> Option<Topic> {
+    let topic = Topic { servers: kafka()?, name: unused(name) };
     let ensured = topic.pipectl(&format!("topics ensure --partitions {PARTITIONS}"));
     assert_eq!(ensured.code, Some(0), "{ensured:?}");
     let letters: Vec<NewLetter> = (0..LETTERS)
@@ -28,7 +24,7 @@ fn topic(name: &str) -> Topic {
         .collect();
     topic.write(&letters);
     topic.write(&letters[..1_000]);
-    topic
+    Some(topic)
 }
 
 fn start(topic: &Topic) -> Child {
@@ -52,7 +48,8 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
 }
 
-/// Waits until the topic and its record of replays have taken `offsets`, or the replay is over; returns whether it goes on.
+/// Waits until the topic and its record of replays have taken `offsets`, or the replay is over;
+/// returns whether it goes on.
 fn reaches(topic: &Topic, consumer: &BaseConsumer, child: &mut Child, offsets: i64) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while topic.offsets_taken(consumer, PARTITIONS) < offsets {
@@ -82,16 +79,15 @@ fn assert_exactly_once(topic: &Topic) {
     assert_eq!(listed["totals"]["replayed"], LETTERS);
 }
 
-/// Messages that no reader of committed ones sees.
-fn aborted(topic: &Topic) -> usize {
+/// How many messages no reader of committed ones sees.
+fn taken_back(topic: &Topic) -> usize {
     let all: Vec<Found> = topic.read(&topic.name, "read_uncommitted");
     all.len() - topic.messages().len()
 }
 
 #[test]
-#[ignore = "needs real brokers, see the top"]
 fn a_replay_that_is_killed_again_and_again_sends_each_letter_once() {
-    let topic = topic("killed");
+    let Some(topic) = topic("killed") else { return };
     let consumer = topic.consumer("read_uncommitted");
     let seed = std::env::var("PIPECTL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()));
@@ -112,15 +108,14 @@ fn a_replay_that_is_killed_again_and_again_sends_each_letter_once() {
     }
     let run = topic.pipectl("dead-letters replay --all");
     assert_eq!(run.code, Some(0), "{run:?}");
-    println!("{kills} kills, {} messages taken back, {}", aborted(&topic), run.out.trim_end());
+    println!("{kills} kills, {} messages taken back, {}", taken_back(&topic), run.out.trim_end());
     assert!(kills >= 5, "the replay was over too early: {kills} kills");
     assert_exactly_once(&topic);
 }
 
 #[test]
-#[ignore = "needs real brokers, see the top"]
 fn a_replay_that_was_frozen_and_overtaken_sends_nothing_more() {
-    let topic = topic("frozen");
+    let Some(topic) = topic("frozen") else { return };
     let consumer = topic.consumer("read_uncommitted");
     let mut frozen = start(&topic);
     assert!(reaches(&topic, &consumer, &mut frozen, 1_500), "it was over too early");
@@ -136,9 +131,41 @@ fn a_replay_that_was_frozen_and_overtaken_sends_nothing_more() {
 }
 
 #[test]
-#[ignore = "needs real brokers, see the top"]
+fn replays_that_begin_at_once_send_each_letter_once() {
+    let Some(topic) = topic("rivals") else { return };
+    let rivals: Vec<Child> = (0..4).map(|_| start(&topic)).collect();
+    let (mut done, mut overtaken) = (0, 0);
+    for rival in rivals {
+        let output = rival.wait_with_output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        match output.status.code() {
+            Some(0) => done += 1,
+            Some(2) if error.contains("another replay of") => overtaken += 1,
+            _ => panic!("{}: {error}", output.status),
+        }
+    }
+    println!("{done} done, {overtaken} overtaken");
+    // Nobody takes over from the last one.
+    assert!(done >= 1);
+    assert_exactly_once(&topic);
+}
+
+#[test]
+fn a_record_with_holes_is_not_relied_on() {
+    let Some(topic) = topic("holes") else { return };
+    let some = topic.pipectl("dead-letters replay --offset 0..10");
+    assert_eq!(some.code, Some(0), "{some:?}");
+    topic.delete_before(&replayed_topic_of(&topic.name), 5);
+    let run = topic.pipectl("dead-letters replay --all");
+    assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{run:?}");
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    assert!(run.err.contains("can't tell what has been replayed"), "{}", run.err);
+    assert_eq!(topic.messages().len(), 10, "nothing more is sent");
+}
+
+#[test]
 fn a_replay_that_is_asked_to_leave_ends_between_batches() {
-    let topic = topic("asked");
+    let Some(topic) = topic("asked") else { return };
     let consumer = topic.consumer("read_uncommitted");
     let mut child = start(&topic);
     assert!(reaches(&topic, &consumer, &mut child, 1_500), "it was over too early");
@@ -147,15 +174,14 @@ fn a_replay_that_is_asked_to_leave_ends_between_batches() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("note: interrupted; the same command sends the rest"), "{text}");
-    assert_eq!(aborted(&topic), 0, "nothing is left open or taken back");
+    assert_eq!(taken_back(&topic), 0, "nothing is left open either");
     assert_eq!(topic.pipectl("dead-letters replay --all").code, Some(0));
     assert_exactly_once(&topic);
 }
 
 #[test]
-#[ignore = "needs real brokers, see the top"]
 fn a_letter_that_the_topic_refuses_does_not_hold_the_others_up() {
-    let topic = topic("refused");
+    let Some(topic) = topic("refused") else { return };
     // The topic takes 1 MiB, its dead-letter topic 10, both of what is compressed: this can't be.
     let mut random = 1_u64;
     let noise = std::iter::repeat_with(|| {
