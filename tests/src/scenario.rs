@@ -218,6 +218,11 @@ impl Scenario {
         Process::start("s3-sink", &["drain"], &self.environment(more)?, &self.folder, label)
     }
 
+    /// Starts `pipectl` with these arguments.
+    pub fn pipectl(&self, label: &str, arguments: &[&str]) -> Result<Process> {
+        Process::start("pipectl", arguments, &self.environment(&[])?, &self.folder, label)
+    }
+
     /// Produces messages and waits until the brokers have all of them.
     pub fn produce(&self, messages: impl IntoIterator<Item = Result<NewMessage>>) -> Result<u64> {
         let producer: BaseProducer = ClientConfig::new()
@@ -296,9 +301,8 @@ impl Scenario {
 
     /// Runs the deep audit: whether it is clean, and its JSON.
     pub fn run_audit(&self) -> Result<(bool, serde_json::Value)> {
-        let environment = self.environment(&[])?;
-        let arguments = ["audit", "--deep", "--expect-drained", "--json"];
-        let mut audit = Process::start("pipectl", &arguments, &environment, &self.folder, "audit")?;
+        let mut audit =
+            self.pipectl("audit", &["audit", "--deep", "--expect-drained", "--json"])?;
         let status = audit.wait()?;
         let output = audit.output()?;
         let json = serde_json::from_str(&output)

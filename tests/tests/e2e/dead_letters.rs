@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use e2e_tests::malformed::{PYTHON, is_valid, malformed};
 use e2e_tests::rows;
 use e2e_tests::scenario::{NewMessage, Scenario, TOPIC};
@@ -64,6 +64,33 @@ fn a_chunk_of_dead_letters_alone_moves_the_chain_on() -> Result<()> {
     let verdict = scenario.finish(is_valid)?;
     assert_eq!(verdict.rows, 10);
     assert_eq!(scenario.dead_letters()?.len(), 20);
+    Ok(())
+}
+
+#[test]
+fn a_dead_letter_that_is_mended_and_replayed_becomes_one_row() -> Result<()> {
+    let scenario = Scenario::start("dead-letters-replayed", 2)?;
+    scenario.produce_valid(2, 0, 20)?;
+    let malformed = PYTHON.replacen("33.9747", "\"33.9747\"", 1);
+    scenario.produce([Ok(NewMessage::raw(1, malformed))])?;
+    scenario.drain("first", &[])?.wait_success()?;
+    let letters = scenario.dead_letters()?;
+    let [letter] = letters.as_slice() else { bail!("{letters:?}") };
+    let header = |name: &str| letter.header(name).with_context(|| format!("no {name}"));
+    let place = format!("{}+{}", header("dead-letter-partition")?, header("dead-letter-offset")?);
+
+    let mended = scenario.folder().join("mended.json");
+    std::fs::write(&mended, PYTHON)?;
+    let mended = mended.to_str().context("the folder's name is no UTF-8")?;
+    for label in ["replay", "replay-again"] {
+        let line = ["dead-letters", "replay", &place, "--payload-file", mended];
+        scenario.pipectl(label, &line)?.wait_success()?;
+    }
+    let verdict = scenario.finish(is_valid)?;
+    assert_eq!(verdict.rows, 21);
+    let rows = rows::read(scenario.objects())?;
+    let row = rows.iter().find(|row| row.text[5] == u128::MAX.to_string());
+    assert_eq!(row.context("what was mended is no row")?.partition, 1, "where it came from");
     Ok(())
 }
 

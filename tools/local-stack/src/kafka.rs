@@ -17,6 +17,9 @@ pub use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 /// Brokers of a cluster unless told otherwise; as many replicas are the most a topic gets.
 const BROKERS: i32 = 3;
 
+/// The topic of the ingestor's run history, unless it is told otherwise.
+const RUNS: &str = "ingestor.runs";
+
 /// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
@@ -51,14 +54,12 @@ impl Default for KafkaOptions {
 }
 
 impl KafkaOptions {
-    /// Three brokers, the topic, its dead letter topic `{name}.dlq` and the ingestor's run history
-    /// `ingestor.runs`, both with one partition.
+    /// Three brokers, the topic, and what else `pipectl topics ensure` makes, with one partition
+    /// each: its dead letters, those of them that were replayed, and the ingestor's runs.
     pub fn with_topic(name: &str, partitions: i32) -> Self {
-        let topics = vec![
-            Topic::new(name, partitions),
-            Topic::new(format!("{name}.dlq"), 1),
-            Topic::new("ingestor.runs", 1),
-        ];
+        let others = [format!("{name}.dlq"), format!("{name}.dlq.replayed"), RUNS.to_owned()];
+        let others = others.into_iter().map(|name| Topic::new(name, 1));
+        let topics = [Topic::new(name, partitions)].into_iter().chain(others).collect();
         Self { brokers: BROKERS, topics }
     }
 }

@@ -99,7 +99,7 @@ struct Up {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
 
-    /// The topic; its dead letters go to `TOPIC.dlq`, which has one partition.
+    /// The topic; `TOPIC.dlq`, `TOPIC.dlq.replayed` and `ingestor.runs` have one partition each.
     #[arg(long, value_name = "TOPIC", default_value = "names_topic")]
     topic: String,
 

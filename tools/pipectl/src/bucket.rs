@@ -63,7 +63,7 @@ pub async fn ensure(config: &EnsureBucketConfig) -> Result<Outcome, BucketError>
                 if Instant::now() >= deadline {
                     return Err(BucketError::NotReady { timeout: config.timeout, last: error });
                 }
-                tracing::info!(%error, "store not ready, asking again");
+                tracing::debug!(%error, "store not ready, asking again");
                 sleep(POLL_PAUSE).await;
             }
             result => return result,

@@ -24,6 +24,11 @@ impl Progress {
     pub(crate) fn advance(&self, steps: u64) {
         self.0.inc(steps);
     }
+
+    /// Something else that goes on meanwhile.
+    pub(crate) fn say(&self, text: String) {
+        self.0.set_message(text);
+    }
 }
 
 impl Drop for Progress {

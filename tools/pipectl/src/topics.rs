@@ -285,14 +285,18 @@ impl Brokers {
         &self,
         ask: impl AsyncFn() -> Result<T, ClusterError>,
     ) -> Result<T, ClusterError> {
+        let mut said = None;
         loop {
-            match ask().await {
-                Err(error) if error.is_passing() && Instant::now() < self.deadline => {
-                    tracing::info!(%error, "brokers not ready, asking again");
-                    sleep(POLL_PAUSE).await;
-                }
+            let error = match ask().await {
+                Err(error) if error.is_passing() && Instant::now() < self.deadline => error,
                 result => return result,
+            };
+            let text = error.to_string();
+            if said.as_ref() != Some(&text) {
+                tracing::info!(error = text, "brokers not ready, asking again");
+                said = Some(text);
             }
+            sleep(POLL_PAUSE).await;
         }
     }
 }

@@ -48,7 +48,12 @@ async fn topics_lie_on_three_brokers_and_messages_come_back() {
         .iter()
         .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
         .collect();
-    let expected = [("names_topic", 6), ("names_topic.dlq", 1), ("ingestor.runs", 1)];
+    let expected = [
+        ("names_topic", 6),
+        ("names_topic.dlq", 1),
+        ("names_topic.dlq.replayed", 1),
+        ("ingestor.runs", 1),
+    ];
     assert_eq!(
         topics.into_iter().collect::<BTreeSet<_>>(),
         expected.map(|(name, partitions)| (name.to_owned(), partitions)).into()

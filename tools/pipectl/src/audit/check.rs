@@ -1,6 +1,6 @@
 //! The audit itself, as a pure function: what was seen in the store and in Kafka → a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chunk_ledger::{Chunk, Layout, MetadataError, ObjectName, Offset, Partition};
 use pipeline_model::dead_letter;
@@ -66,6 +66,10 @@ pub enum ObjectKind {
 pub struct KafkaFacts {
     /// Every partition of the topic.
     pub partitions: BTreeMap<Partition, PartitionOffsets>,
+    /// Partitions of which Kafka has offsets behind the last chunk, but no message there: the
+    /// offsets are those of transactions, such as replays of dead letters, or of what compaction
+    /// removed. Nothing waits there.
+    pub nothing_waits: BTreeSet<Partition>,
     /// Its dead letters.
     pub dead_letters: DeadLetterLog,
 }
@@ -138,6 +142,13 @@ pub fn check(evidence: Evidence<'_>) -> Report {
         ),
     }
     report.total();
+    if let Some(lag) = report.totals.lag.filter(|lag| *lag > 0 && !expect_drained) {
+        let note = format!(
+            "{lag} offsets wait to be stored: the sink is behind or not running; --expect-drained \
+             makes a finding of it"
+        );
+        report.notes.push(note);
+    }
     if kafka.is_some() && !deep && report.totals.gaps > 0 {
         let note = format!("only --deep asks Kafka about the {} gaps", report.totals.gaps);
         report.notes.push(note);

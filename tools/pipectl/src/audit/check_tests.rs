@@ -53,6 +53,7 @@ fn kafka(committed: Option<i64>, log_start: i64, log_end: i64) -> KafkaFacts {
     let offsets = PartitionOffsets { committed: committed.map(Offset), log };
     KafkaFacts {
         partitions: BTreeMap::from([(Partition(3), offsets)]),
+        nothing_waits: BTreeSet::new(),
         dead_letters: DeadLetterLog { exists: true, complete: true, ..Default::default() },
     }
 }
@@ -206,6 +207,24 @@ fn a_lag_is_a_finding_only_if_none_is_expected() {
     assert_eq!(findings(&report), ["lag: 150..162 of partition 3 is not stored: 12 offsets wait"]);
     let report = audit(&objects, Some(&kafka(Some(150), 120, 150)), true);
     assert!(report.is_clean());
+}
+
+#[test]
+fn offsets_without_messages_do_not_wait() {
+    let objects = chain(3, &[(100, 150)]);
+    let facts = KafkaFacts { nothing_waits: [Partition(3)].into(), ..kafka(Some(150), 120, 151) };
+    let report = audit(&objects, Some(&facts), true);
+    assert_eq!((findings(&report), report.totals.lag), (vec![], Some(0)));
+}
+
+#[test]
+fn what_waits_is_noted_where_it_is_no_finding() {
+    let (objects, facts) = (chain(3, &[(100, 150)]), kafka(Some(150), 120, 162));
+    let noted = |expect_drained| {
+        let report = audit(&objects, Some(&facts), expect_drained);
+        report.notes.iter().filter(|note| note.starts_with("12 offsets wait to be stored")).count()
+    };
+    assert_eq!((noted(false), noted(true)), (1, 0));
 }
 
 #[test]

@@ -5,16 +5,23 @@ use std::fmt::Display;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Field, Fields, Int32Type, Int64Type};
-use bytes::Bytes;
 use chunk_ledger::{Chunk, FOOTER_PREFIX, Offset, OffsetRange, from_metadata, to_metadata};
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use pipeline_model::schema::{KAFKA_OFFSET, KAFKA_PARTITION, schema};
 
 use super::finding::{Check, Finding};
+use super::remote::Source;
 
+/// The columns that are read.
+const READ: [&str; 2] = [KAFKA_PARTITION, KAFKA_OFFSET];
+/// What is asked for at first: the footer of an object of some ten row groups.
+const FOOTER_BYTES: u64 = 64 << 10;
 /// Rows decoded at a time, two integers each.
 const BATCH_ROWS: usize = 16 << 10;
 
@@ -29,31 +36,32 @@ pub(super) struct Contents {
 }
 
 /// Reads `object`, which lies at `key` and is to hold `chunk` of `topic`. `letters` are the offsets
-/// of the chunk that have a dead letter.
-pub(super) fn verify(
+/// of the chunk that have a dead letter. One row group is held at a time, and of it two columns.
+pub(super) fn verify<S: Source>(
     topic: &str,
     key: &str,
-    object: Bytes,
+    object: S,
     chunk: &Chunk,
     letters: &BTreeSet<Offset>,
 ) -> Contents {
-    let reader = match ParquetRecordBatchReaderBuilder::try_new(object) {
-        Ok(reader) => reader,
+    let footer = object
+        .prefetch(object.len().saturating_sub(FOOTER_BYTES)..object.len())
+        .and_then(|()| ArrowReaderMetadata::load(&object, ArrowReaderOptions::new()));
+    let footer = match footer {
+        Ok(footer) => footer,
         Err(error) => return unreadable(key, chunk, &error).into(),
     };
-    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    let pairs = footer.metadata().file_metadata().key_value_metadata();
     let problems = [
         footer_problem(topic, pairs.map_or(&[], Vec::as_slice), chunk),
-        schema_problem(reader.schema().fields()),
+        schema_problem(footer.schema().fields()),
     ];
     let mut findings: Vec<Finding> = problems
         .into_iter()
         .flatten()
         .map(|problem| found(Check::Parquet, chunk, key, format!("{key}: {problem}")))
         .collect();
-    let columns = ProjectionMask::columns(reader.parquet_schema(), [KAFKA_PARTITION, KAFKA_OFFSET]);
-    let rows = reader.with_projection(columns).with_batch_size(BATCH_ROWS).build();
-    match rows.and_then(|rows| Rows::read(rows, chunk, letters)) {
+    match Rows::read(&object, &footer, chunk, letters) {
         Ok(mut rows) => {
             let missing = std::mem::take(&mut rows.missing);
             findings.extend(rows.findings(key, chunk));
@@ -148,12 +156,38 @@ struct Mistakes {
 }
 
 impl Rows {
-    fn read(
-        batches: ParquetRecordBatchReader,
+    fn read<S: Source>(
+        object: &S,
+        footer: &ArrowReaderMetadata,
         chunk: &Chunk,
         letters: &BTreeSet<Offset>,
     ) -> Result<Self, ParquetError> {
+        let wanted = ProjectionMask::columns(footer.parquet_schema(), READ);
         let mut rows = Self::default();
+        for (index, group) in footer.metadata().row_groups().iter().enumerate() {
+            let ranges = group.columns().iter().filter_map(|column| {
+                let (start, length) = column.byte_range();
+                let is_read = READ.contains(&column.column_path().string().as_str());
+                is_read.then_some(start..start.saturating_add(length))
+            });
+            // They lie side by side.
+            let span = ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+            object.prefetch(span.unwrap_or_default())?;
+            let group =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(object.clone(), footer.clone());
+            let group = group.with_row_groups(vec![index]).with_projection(wanted.clone());
+            rows.read_group(group.with_batch_size(BATCH_ROWS).build()?, chunk, letters)?;
+        }
+        rows.skip_to(chunk.range.end, chunk, letters);
+        Ok(rows)
+    }
+
+    fn read_group(
+        &mut self,
+        batches: ParquetRecordBatchReader,
+        chunk: &Chunk,
+        letters: &BTreeSet<Offset>,
+    ) -> Result<(), ParquetError> {
         for batch in batches {
             let batch = batch?;
             let partitions = batch
@@ -167,11 +201,10 @@ impl Rows {
                 return Err(ParquetError::General(problem));
             };
             for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
-                rows.see(*partition, *offset, chunk, letters);
+                self.see(*partition, *offset, chunk, letters);
             }
         }
-        rows.skip_to(chunk.range.end, chunk, letters);
-        Ok(rows)
+        Ok(())
     }
 
     fn see(&mut self, partition: i32, offset: i64, chunk: &Chunk, letters: &BTreeSet<Offset>) {

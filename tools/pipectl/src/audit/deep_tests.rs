@@ -7,6 +7,7 @@ use arrow::array::{
     TimestampMillisecondArray,
 };
 use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
 use chunk_ledger::{Mark, Partition, Timestamp, WriterId};
 use parquet::arrow::ArrowWriter;
 

@@ -1,5 +1,7 @@
 use chunk_ledger::{Mark, Timestamp, WriterId};
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::kafka::{DeadLetterLog, PartitionOffsets};
 
@@ -25,6 +27,7 @@ fn kafka(complete: bool) -> KafkaFacts {
     let offsets = PartitionOffsets { committed: None, log: range(5, 100) };
     KafkaFacts {
         partitions: BTreeMap::from([(Partition(3), offsets)]),
+        nothing_waits: BTreeSet::new(),
         dead_letters: DeadLetterLog { exists: true, complete, ..Default::default() },
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chunk_ledger::invariants::{Break, chain_breaks};
 use chunk_ledger::{Chunk, Layout, Offset, OffsetRange, Partition, from_metadata};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::AuditError;
@@ -14,6 +13,7 @@ use super::check::{Contents, Dropped, KafkaFacts, Object, ObjectKind};
 use super::deep;
 use super::finding::{Check, Finding};
 use super::gaps::Gaps;
+use super::remote::RemoteObject;
 use crate::kafka::{Cluster, ClusterError, KafkaConfig, PartitionOffsets};
 use crate::progress;
 use crate::store::{Listed, Store, StoreError};
@@ -22,9 +22,10 @@ use crate::store::{Listed, Store, StoreError};
 const HEADS_MAX: usize = 32;
 /// Further listings that may be needed to see the chain of a running sink whole.
 const LISTINGS_MAX: usize = 3;
-/// Objects read at a time, and their size in memory, together. A larger object is read alone.
-const OBJECTS_MAX: usize = 8;
-const OBJECTS_MIB_MAX: u32 = 256;
+/// Objects read at a time. Of those larger than this only what is looked at is fetched, so that all
+/// of them together hold some 128 MiB at most.
+const OBJECTS_MAX: usize = 32;
+const WHOLE_BYTES_MAX: u64 = 4 << 20;
 
 /// Every object below the topic's prefix.
 ///
@@ -53,7 +54,8 @@ async fn list(store: &Store, layout: &Layout) -> Result<Vec<Listed>, StoreError>
     store.list(&layout.topic_prefix(), |objects| progress.advance(objects)).await
 }
 
-async fn describe(
+/// Asks for the metadata of objects; the answer is in the order of `listed`.
+pub(crate) async fn describe(
     store: &Store,
     layout: &Layout,
     listed: Vec<Listed>,
@@ -97,15 +99,12 @@ pub(super) async fn contents(
     objects: &[Object],
     kafka: Option<&(Kafka, KafkaFacts)>,
 ) -> Result<Contents, AuditError> {
-    let memory = Semaphore::new(OBJECTS_MIB_MAX as usize);
     let progress = progress::bar("objects read", objects.len() as u64);
     let facts = kafka.map(|(_, facts)| facts);
     let chunks = objects.iter().filter_map(|object| Some((object, *object.chunk()?)));
     let mut read = stream::iter(chunks)
         .map(async |(object, chunk)| {
-            let mib = u32::try_from(object.bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-            let _memory = memory.acquire_many(mib.clamp(1, OBJECTS_MIB_MAX)).await?;
-            let contents = content(store, topic, &object.key, chunk, facts).await?;
+            let contents = content(store, topic, object, chunk, facts).await?;
             progress.advance(1);
             Ok::<_, AuditError>((object, chunk, contents))
         })
@@ -127,22 +126,34 @@ pub(super) async fn contents(
 async fn content(
     store: &Store,
     topic: &str,
-    key: &str,
+    object: &Object,
     chunk: Chunk,
     kafka: Option<&KafkaFacts>,
 ) -> Result<deep::Contents, StoreError> {
-    let Some(body) = store.get(key).await? else {
-        let message = format!("{key} was listed and is gone: somebody deletes chunks");
-        return Ok(Finding::about(Check::Metadata, Some(chunk.partition), key, message).into());
-    };
+    let Object { key, bytes, .. } = object;
     let letters: BTreeSet<Offset> = kafka
         .iter()
         .flat_map(|kafka| kafka.dead_letters.letters(chunk.partition, chunk.range))
         .collect();
     let (topic, name) = (topic.to_owned(), key.to_owned());
-    let verified = spawn_blocking(move || deep::verify(&topic, &name, body, &chunk, &letters));
+    let verified = if *bytes <= WHOLE_BYTES_MAX {
+        let Some(body) = store.get(key).await? else {
+            let message = format!("{key} was listed and is gone: somebody deletes chunks");
+            return Ok(Finding::about(Check::Metadata, Some(chunk.partition), key, message).into());
+        };
+        spawn_blocking(move || deep::verify(&topic, &name, body, &chunk, &letters)).await
+    } else {
+        let remote = RemoteObject::new(store.clone(), key.clone(), *bytes);
+        let reader = remote.clone();
+        let verified =
+            spawn_blocking(move || deep::verify(&topic, &name, reader, &chunk, &letters)).await;
+        match remote.take_failure() {
+            Some(failure) => return Err(failure),
+            None => verified,
+        }
+    };
     // Bytes that no reader foresaw are a finding, not the audit's end.
-    Ok(verified.await.unwrap_or_else(|error| deep::unreadable(key, &chunk, &error).into()))
+    Ok(verified.unwrap_or_else(|error| deep::unreadable(key, &chunk, &error).into()))
 }
 
 /// Kafka, asked in steps: commits before the objects are seen, everything else after.
@@ -169,10 +180,15 @@ impl Kafka {
         Ok(Self { committed: committed.await??, cluster, topic: topic.to_owned() })
     }
 
-    /// Reads the dead letters, and where the logs lie.
-    pub(super) async fn facts(&self) -> Result<KafkaFacts, ClusterError> {
+    /// Reads the dead letters, where the logs lie, and whether messages wait behind `objects`.
+    pub(super) async fn facts(&self, objects: &[Object]) -> Result<KafkaFacts, ClusterError> {
         let (cluster, topic) = (Arc::clone(&self.cluster), self.topic.clone());
         let committed = self.committed.clone();
+        let mut stored: BTreeMap<Partition, Offset> = BTreeMap::new();
+        for chunk in objects.iter().filter_map(Object::chunk) {
+            let end = stored.entry(chunk.partition).or_insert(chunk.range.end);
+            *end = chunk.range.end.max(*end);
+        }
         spawn_blocking(move || {
             let progress = progress::counter("dead letters read");
             let dead_letters = cluster.dead_letters(&topic, || progress.advance(1))?;
@@ -181,7 +197,15 @@ impl Kafka {
                 let log = cluster.log_range(&topic, partition)?;
                 partitions.insert(partition, PartitionOffsets { committed, log });
             }
-            Ok(KafkaFacts { partitions, dead_letters })
+            let behind = |(partition, PartitionOffsets { log, .. }): (&_, &PartitionOffsets)| {
+                let start = stored.get(partition).copied().unwrap_or(log.start).max(log.start);
+                let behind = OffsetRange { start, end: log.end };
+                (!behind.is_empty()).then_some((*partition, behind))
+            };
+            let behind: BTreeMap<_, _> = partitions.iter().filter_map(behind).collect();
+            let waiting = cluster.with_messages(&topic, behind.clone())?;
+            let nothing_waits = behind.into_keys().filter(|one| !waiting.contains(one)).collect();
+            Ok(KafkaFacts { partitions, nothing_waits, dead_letters })
         })
         .await?
     }

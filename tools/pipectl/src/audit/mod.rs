@@ -9,6 +9,7 @@ pub mod finding;
 mod gaps;
 mod gather;
 mod partition;
+mod remote;
 pub mod report;
 
 use chunk_ledger::Layout;
@@ -18,6 +19,7 @@ use crate::store::{Store, StoreConfig, StoreError};
 
 pub use check::{Contents, Dropped, Evidence, KafkaFacts, Object, ObjectKind, check};
 pub use finding::{Check, Finding};
+pub(crate) use gather::describe;
 pub use report::{PartitionReport, Report, Totals};
 
 /// What to audit, and how far.
@@ -46,9 +48,6 @@ pub enum AuditError {
     /// The brokers did not answer.
     #[error(transparent)]
     Kafka(#[from] ClusterError),
-    /// The audit is being ended.
-    #[error("the audit was cut short: {0}")]
-    CutShort(#[from] tokio::sync::AcquireError),
 }
 
 /// Looks at everything and judges it. Reads only; the sink may run meanwhile.
@@ -63,7 +62,7 @@ pub async fn run(config: &AuditConfig) -> Result<Report, AuditError> {
     let objects = gather::objects(&store, layout).await?;
     let kafka = match kafka {
         Some(kafka) => {
-            let facts = kafka.facts().await?;
+            let facts = kafka.facts(&objects).await?;
             Some((kafka, facts))
         }
         None => None,

@@ -86,7 +86,7 @@ impl<'a> PartitionAudit<'a> {
         if let Some(committed) = committed {
             self.commit(*committed, *log, group);
         }
-        let waiting = self.waiting(*log);
+        let waiting = self.waiting(*log, kafka);
         if expect_drained && !waiting.is_empty() {
             let message = format!(
                 "{waiting} of partition {} is not stored: {} offsets wait",
@@ -229,7 +229,7 @@ impl<'a> PartitionAudit<'a> {
             committed: offsets.and_then(|offsets| offsets.committed).map(|offset| offset.0),
             log_start: offsets.map(|offsets| offsets.log.start.0),
             log_end: offsets.map(|offsets| offsets.log.end.0),
-            lag: offsets.map(|offsets| self.waiting(offsets.log).len()),
+            lag: kafka.zip(offsets).map(|(kafka, offsets)| self.waiting(offsets.log, kafka).len()),
             dead_letters: kafka.map(|kafka| letters(kafka) as u64),
             lost: self.lost,
             duplicated: self.duplicated,
@@ -244,9 +244,13 @@ impl<'a> PartitionAudit<'a> {
     }
 
     /// What Kafka holds behind the chain.
-    fn waiting(&self, log: OffsetRange) -> OffsetRange {
+    fn waiting(&self, log: OffsetRange, kafka: &KafkaFacts) -> OffsetRange {
         let stored = self.last().map_or(log.start, |(_, chunk)| chunk.range.end);
-        OffsetRange { start: stored.max(log.start), end: log.end }
+        let start = match kafka.nothing_waits.contains(&self.partition) {
+            true => log.end,
+            false => stored.max(log.start),
+        };
+        OffsetRange { start, end: log.end }
     }
 
     fn found(&mut self, check: Check, offsets: OffsetRange, keys: &[&str], message: String) {

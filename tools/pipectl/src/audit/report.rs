@@ -141,11 +141,6 @@ impl Report {
         )
     }
 
-    /// The report as one JSON document, indented.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN).set_header([

@@ -82,7 +82,7 @@ audit: 148 rows + 2 dead letters in 2 chunks, 20 lost, 0 duplicated, 1 findings"
 
 #[test]
 fn programs_get_one_document() {
-    let json: serde_json::Value = serde_json::from_str(&report().to_json().unwrap()).unwrap();
+    let json = serde_json::to_value(report()).unwrap();
     assert_eq!(json["topic"], "names_topic");
     assert_eq!(json["group"], "s3-sink");
     assert_eq!(json["partitions"][0]["end"], 170);

@@ -2,6 +2,9 @@
 
 mod audit;
 mod bucket;
+mod chunks;
+mod dead_letters;
+mod filters;
 mod settings;
 mod topics;
 
@@ -12,9 +15,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use service_kit::config::{ConfigErrors, LOG_FORMAT, LOG_LEVEL, Reader, Setting, parse};
 use service_kit::log;
 
-use self::settings::{LOGS, TIMEOUT, TOPIC_SHAPE};
+use self::settings::{LIMIT, LOGS, is_flag_only};
 use crate::audit::AuditConfig;
 use crate::bucket::EnsureBucketConfig;
+use crate::chunks::ChunksConfig;
+use crate::coordinates::Coordinates;
+use crate::dead_letters::{Filter, LettersConfig, ReplayConfig};
 use crate::kafka::KafkaConfig;
 use crate::store::StoreConfig;
 use crate::topics::EnsureConfig;
@@ -46,6 +52,51 @@ pub enum Task {
         /// Print one JSON document instead of tables.
         json: bool,
     },
+    /// `chunks`.
+    ListChunks {
+        /// Which.
+        config: ChunksConfig,
+        /// Print one JSON document instead of a table.
+        json: bool,
+    },
+    /// `dead-letters list`.
+    ListLetters {
+        /// Whose.
+        config: LettersConfig,
+        /// Which of them.
+        filter: Filter,
+        /// How many of them at most.
+        limit: usize,
+        /// Print one JSON document instead of a table.
+        json: bool,
+    },
+    /// `dead-letters show`.
+    ShowLetter {
+        /// Whose.
+        config: LettersConfig,
+        /// Where the original message lay.
+        origin: Coordinates,
+        /// How to print it.
+        output: ShowAs,
+    },
+    /// `dead-letters replay`.
+    ReplayLetters {
+        /// Which, and how.
+        config: ReplayConfig,
+        /// Print one JSON document instead of text.
+        json: bool,
+    },
+}
+
+/// How a dead letter is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShowAs {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// The payload alone, as it is.
+    Raw,
 }
 
 /// The command line.
@@ -58,6 +109,8 @@ pub fn command() -> Command {
         .subcommand(topics::command())
         .subcommand(bucket::command())
         .subcommand(audit::command())
+        .subcommand(chunks::command())
+        .subcommand(dead_letters::command())
 }
 
 /// Reads the settings of the subcommand in `matches`, which must come from [`command`]; every
@@ -72,6 +125,10 @@ pub fn read(
     match words.as_slice() {
         ["topics", ..] => topics::read(source),
         ["bucket", ..] => bucket::read(source),
+        ["chunks"] => chunks::read(source),
+        ["dead-letters", "list"] => dead_letters::read_list(source),
+        ["dead-letters", "show"] => dead_letters::read_show(source),
+        ["dead-letters", ..] => dead_letters::read_replay(source),
         _ => audit::read(source),
     }
 }
@@ -87,9 +144,7 @@ impl Source<'_> {
     /// Reads `settings` and those of the logs.
     fn reader(self, settings: impl IntoIterator<Item = &'static Setting>) -> Reader {
         Reader::new(settings.into_iter().chain(&LOGS), self.matches, |name| {
-            let flag_only =
-                name == TIMEOUT.name || TOPIC_SHAPE.iter().any(|flag| flag.name == name);
-            if flag_only { None } else { (self.environment)(name) }
+            if is_flag_only(name) { None } else { (self.environment)(name) }
         })
     }
 
@@ -134,6 +189,10 @@ fn read_kafka(reader: &mut Reader) -> Option<KafkaConfig> {
 
 fn read_timeout(reader: &mut Reader) -> Option<Duration> {
     reader.required("TIMEOUT", parse::duration(Duration::from_secs(1)..=Duration::from_secs(3600)))
+}
+
+fn read_limit(reader: &mut Reader) -> Option<usize> {
+    Some(reader.optional(LIMIT.name, parse::integer(1..=usize::MAX))?.unwrap_or(usize::MAX))
 }
 
 fn read_store(reader: &mut Reader) -> Option<StoreConfig> {

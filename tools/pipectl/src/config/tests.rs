@@ -77,13 +77,14 @@ fn topics_have_a_shape_by_default_and_flags_ignore_the_environment() {
     let spec = |name: &str, partitions| TopicSpec::new(name.to_owned(), partitions, 3, 2);
     let letters = spec("names_topic.dlq", 1).for_dead_letters();
     let runs = spec("ingestor.runs", 1).compacted();
-    assert_eq!(config.topics, [spec("names_topic", 6), letters, runs]);
+    let replayed = spec("names_topic.dlq.replayed", 1).compacted();
+    assert_eq!(config.topics, [spec("names_topic", 6), letters, replayed, runs]);
     assert_eq!(config.kafka.timeout, Duration::from_secs(30));
 }
 
 #[test]
 fn the_run_history_has_a_topic_of_its_own() {
-    for runs in ["names_topic", "names_topic.dlq"] {
+    for runs in ["names_topic", "names_topic.dlq", "names_topic.dlq.replayed"] {
         let line = format!("pipectl topics ensure --runs-topic {runs}");
         let error = read_line(&line, &[("KAFKA_BOOTSTRAP_SERVERS", "b:1")]).unwrap_err();
         assert!(error.to_string().contains("a topic of its own"), "{error}");
@@ -96,4 +97,48 @@ fn more_in_sync_replicas_than_replicas_are_refused() {
         read_line("pipectl topics ensure --replication 1", &[("KAFKA_BOOTSTRAP_SERVERS", "b:1")])
             .unwrap_err();
     assert!(error.to_string().contains("at most the replication, which is 1"), "{error}");
+}
+
+#[test]
+fn a_bad_filter_is_named_with_its_value() {
+    const KAFKA: Variables = &[("KAFKA_BOOTSTRAP_SERVERS", "b:1"), ("OFFSET", "99")];
+    let line =
+        "pipectl dead-letters replay --partition=-1 --offset 9..5 --from yesterday --limit 0";
+    let error = read_line(line, KAFKA).unwrap_err();
+    let found: Vec<_> = error.mistakes.iter().map(|mistake| mistake.name.as_str()).collect();
+    assert_eq!(found, ["PARTITION", "OFFSET", "FROM", "LIMIT"]);
+    let text = error.to_string();
+    assert!(text.contains("9..5") && text.contains("yesterday"), "{text}");
+    for coordinates in ["3", "3+x", "names_topic+3+120"] {
+        let line = format!("pipectl dead-letters replay {coordinates}");
+        let error = command().try_get_matches_from(line.split_whitespace()).unwrap_err();
+        assert!(error.to_string().contains("expected PARTITION+OFFSET, such as 3+120"), "{error}");
+    }
+}
+
+#[test]
+fn what_to_replay_is_said_in_full() {
+    const KAFKA: Variables = &[("KAFKA_BOOTSTRAP_SERVERS", "b:1"), ("PARTITION", "99")];
+    let Task::ReplayLetters { config, json: false } = read_line(
+        "pipectl dead-letters replay 3+120 4+7 --reason bad_zip --offset 5..9 --dry-run --limit 2",
+        KAFKA,
+    )
+    .unwrap()
+    .task
+    else {
+        panic!("another task");
+    };
+    let offsets =
+        chunk_ledger::OffsetRange { start: chunk_ledger::Offset(5), end: chunk_ledger::Offset(9) };
+    let filter = Filter {
+        coordinates: [Coordinates::new(3, 120), Coordinates::new(4, 7)].into(),
+        offsets: Some(offsets),
+        reason: Some("bad_zip".to_owned()),
+        ..Filter::default()
+    };
+    assert_eq!((config.filter, config.limit, config.dry_run), (filter, 2, true));
+    for line in ["pipectl dead-letters replay", "pipectl dead-letters replay --limit 2 --dry-run"] {
+        let error = command().try_get_matches_from(line.split_whitespace()).unwrap_err();
+        assert!(error.to_string().contains("--all"), "everything is no default: {error}");
+    }
 }

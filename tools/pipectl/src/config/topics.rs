@@ -6,14 +6,15 @@ use service_kit::config::{ConfigErrors, args, parse};
 
 use super::settings::{KAFKA, LOGS, RUNS_TOPIC, TIMEOUT, TOPIC, TOPIC_SHAPE, topic_name};
 use super::{Invocation, Source, Task, finish, flags, read_kafka};
+use crate::kafka::replayed_topic_of;
 use crate::topics::{EnsureConfig, TopicSpec};
 
 pub(super) fn command() -> Command {
     let ensure = Command::new("ensure")
         .about("Creates the pipeline's topics, or names how they differ from what is wanted")
         .long_about(
-            "Creates the topic, its dead-letter topic and the topic of the ingestor's run \
-             history, or names how they differ from what is wanted. Waits for the brokers, and \
+            "Creates the topic, its dead-letter topic, the record of what of that was replayed, \
+             and the topic of the ingestor's run history, or names how they differ from what is wanted. Waits for the brokers, and \
              for as many of them as there are to be replicas.",
         )
         .args(args([&TOPIC, &RUNS_TOPIC]))
@@ -43,12 +44,9 @@ pub(super) fn read(source: Source<'_>) -> Result<Invocation, ConfigErrors> {
         reader.refuse("MIN_INSYNC_REPLICAS", &problem);
     }
     if let (Some(topic), Some(runs)) = (&topic, &runs)
-        && (runs == topic || *runs == dead_letter::topic_of(topic))
+        && [topic.clone(), dead_letter::topic_of(topic), replayed_topic_of(topic)].contains(runs)
     {
-        reader.refuse(
-            "RUNS_TOPIC",
-            "expected a topic of its own: messages or dead letters go to this one",
-        );
+        reader.refuse("RUNS_TOPIC", "expected a topic of its own, this one is taken");
     }
     let kafka = read_kafka(&mut reader);
     finish(reader, || {
@@ -56,8 +54,9 @@ pub(super) fn read(source: Source<'_>) -> Result<Invocation, ConfigErrors> {
         let spec =
             |name: String, partitions| TopicSpec::new(name, partitions, replication, min_insync);
         let letters = spec(dead_letter::topic_of(&topic), letters?).for_dead_letters();
+        let replayed = spec(replayed_topic_of(&topic), 1).compacted();
         let runs = spec(runs?, 1).compacted();
-        let topics = vec![spec(topic, partitions?), letters, runs];
+        let topics = vec![spec(topic, partitions?), letters, replayed, runs];
         Some(Task::EnsureTopics(EnsureConfig { kafka: kafka?, topics }))
     })
 }

@@ -1,10 +1,13 @@
 //! The brokers, as the tool asks them. With its submodules the only place that names rdkafka.
 //!
-//! Nothing here joins a consumer group or commits: an audit never disturbs the sink.
+//! Nothing here joins a consumer group or commits: an audit never disturbs the sink. Only
+//! [`Admin`] and [`Replayer`] write.
 
 mod admin;
-mod dead_letters;
+mod letters;
 mod log;
+mod markers;
+mod replayer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +22,9 @@ use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 pub use admin::{Admin, Created};
-pub use dead_letters::{DeadLetterLog, Unreadable};
+pub use letters::{DeadLetterLog, Header, Letter, LetterId, Unreadable};
+pub use markers::{Replayed, Session, replayed_topic_of};
+pub use replayer::{Replay, ReplayError, Replayer};
 
 /// Pause between two questions whose answer is still to change.
 const POLL_PAUSE: Duration = Duration::from_millis(200);
@@ -138,10 +143,11 @@ impl Cluster {
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
+            // What a replay has not committed was not sent, and may never be.
+            .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false");
-        if let Some(group) = group {
-            client.set("group.id", group);
-        }
+        // Reading needs a name, although nothing joins the group or commits for it.
+        client.set("group.id", group.unwrap_or("pipectl"));
         let consumer = client
             .create_with_context::<_, BaseConsumer<Complaints>>(Complaints::default())
             .map_err(refused_config)?;
@@ -314,6 +320,7 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
             | Code::CoordinatorLoadInProgress
             | Code::NotCoordinator
             | Code::NotController
+            | Code::OffsetNotAvailable
             | Code::NetworkException
     )
 }

@@ -5,7 +5,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 
-use super::{Store, StoreError};
+use super::{NO_SUCH_BUCKET, Store, StoreError};
 
 /// The one region of AWS whose buckets must not name it.
 const REGION_WITHOUT_CONSTRAINT: &str = "us-east-1";
@@ -29,7 +29,7 @@ impl Store {
         let request = self.client.list_objects_v2().bucket(&self.bucket).max_keys(1);
         match request.customize().config_override(once()).send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("NoSuchBucket") => Ok(false),
+            Err(error) if error.code() == Some(NO_SUCH_BUCKET) => Ok(false),
             Err(error) => Err(self.failed("LIST", "", &error)),
         }
     }

@@ -3,6 +3,7 @@
 mod bucket;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -22,6 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries of one request, the first one included.
 const ATTEMPTS_MAX: u32 = 5;
+const NO_SUCH_BUCKET: &str = "NoSuchBucket";
 
 /// Which store, and which bucket in it. Credentials and region come from the usual places of the
 /// AWS SDK: `AWS_*` variables, profiles, instance roles.
@@ -142,10 +144,33 @@ impl Store {
 
     /// A whole object, in one piece of memory of its size; `None` if there is no such object.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.fetch(key, None).await
+    }
+
+    /// An object from the byte `start` on; `None` if there is no such object.
+    pub async fn get_from(&self, key: &str, start: u64) -> Result<Option<Bytes>, StoreError> {
+        self.fetch(key, (start > 0).then(|| format!("bytes={start}-"))).await
+    }
+
+    /// Some bytes of an object, fewer where it ends; `None` if there is no such object.
+    pub async fn get_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, StoreError> {
+        match range.end.checked_sub(1).filter(|last| range.start <= *last) {
+            Some(last) => self.fetch(key, Some(format!("bytes={}-{last}", range.start))).await,
+            // HTTP has no words for no bytes.
+            None => Ok(Some(Bytes::new())),
+        }
+    }
+
+    async fn fetch(&self, key: &str, range: Option<String>) -> Result<Option<Bytes>, StoreError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let object = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            let request = self.client.get_object().bucket(&self.bucket).key(key);
+            let object = match request.set_range(range.clone()).send().await {
                 Ok(object) => object,
                 Err(error) if is_not_found(&error) => return Ok(None),
                 Err(error) => return Err(self.failed("GET", key, &error)),
@@ -168,6 +193,10 @@ impl Store {
     {
         let status = error.raw_response().map(|response| response.status().as_u16());
         let detail = match (error.code(), error.message(), status) {
+            (Some(NO_SUCH_BUCKET), ..) => format!(
+                "{NO_SUCH_BUCKET}: `pipectl bucket ensure` creates it, unless S3_BUCKET should name \
+                 another one"
+            ),
             (Some(code), Some(message), _) => format!("{code}: {message}"),
             (Some(code), None, Some(status)) => format!("{code} (HTTP {status})"),
             // A HEAD is answered without a body: the status is all there is.

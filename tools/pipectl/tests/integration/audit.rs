@@ -1,7 +1,15 @@
 //! `audit`: what it finds, and how it says so.
 
-use crate::common::{Scene, chunk, object, pipectl};
+use std::thread;
+use std::time::Duration;
+
 use chunk_ledger::Chunk;
+use local_stack::s3::{Operation, S3Action, S3Fault};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use crate::common::{Scene, pipectl};
+use crate::objects::{chunk, object};
 
 #[test]
 fn a_drained_topic_is_clean() {
@@ -92,6 +100,45 @@ fn only_a_deep_audit_opens_objects() {
 }
 
 #[test]
+fn a_deep_audit_fetches_little_of_large_objects() {
+    let scene = Scene::new(false);
+    let rows = 2_500_000;
+    let (right, wrong) = (chunk(0, 0, rows, 0), chunk(0, rows, 2 * rows, 0));
+    scene.store(&right, &[]);
+    // Its rows are those of the one before.
+    let body = object(&Chunk { range: right.range, ..wrong }, &[7]);
+    assert!(body.len() > 8 << 20, "{} bytes are held whole", body.len());
+    scene.put(&scene.key(&wrong), &wrong, body);
+    let gets = || {
+        let counts = scene.stack.s3().unwrap().request_counts();
+        counts.get("GetObject").and_then(|one| one.get("206")).copied().unwrap_or(0)
+    };
+    assert_eq!(gets(), 0);
+    let run = scene.pipectl("audit --no-kafka --deep --json");
+    assert_eq!(run.code, Some(1), "{run:?}");
+    // The footer and three row groups of each.
+    assert_eq!(gets(), 2 * (1 + 3));
+    let key = scene.key(&wrong);
+    let findings = run.findings();
+    let expected = [
+        format!("parquet: {key}: its footer differs from its metadata: "),
+        format!("rows: {key} holds 2499999 rows outside of {}", wrong.range),
+        format!("rows: {key} holds 2499999 rows, its metadata say 2500000"),
+    ];
+    assert_eq!(findings.len(), expected.len(), "{findings:?}");
+    for (finding, expected) in findings.iter().zip(&expected) {
+        assert!(finding.starts_with(expected), "{finding}");
+    }
+
+    // A store that fails in the middle says nothing about the object.
+    let faults = scene.stack.s3().unwrap().faults();
+    faults.push(S3Fault::new(S3Action::AccessDenied).on(Operation::GetObject).skip(2).always());
+    let run = scene.pipectl("audit --no-kafka --deep");
+    assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{run:?}");
+    assert!(run.err.contains("failed: AccessDenied"), "{}", run.err);
+}
+
+#[test]
 fn a_deep_audit_asks_kafka_about_gaps() {
     let scene = Scene::new(true);
     scene.produce(0, 30);
@@ -123,6 +170,25 @@ fn every_page_of_a_listing_is_read() {
     let run = scene.pipectl("audit --no-kafka --json");
     assert_eq!(run.findings().len(), 1);
     assert!(run.findings()[0].starts_with("L1: gap 1050..1051 in partition 0 between "));
+}
+
+#[test]
+fn metadata_are_asked_for_side_by_side_and_no_more_than_32_at_a_time() {
+    let scene = Scene::new(false);
+    let chunks: Vec<_> = (0..100).map(|start| chunk(0, start, start + 1, 0)).collect();
+    scene.put_many(&chunks);
+    let faults = scene.stack.s3().unwrap().faults();
+    faults.push(S3Fault::new(S3Action::Hold).on(Operation::HeadObject).always());
+    let environment = scene.environment();
+    let audit = thread::spawn(move || pipectl("audit --no-kafka", &environment));
+    Runtime::new().unwrap().block_on(async {
+        timeout(Duration::from_secs(20), faults.wait_held(32)).await.unwrap();
+        let one_more = timeout(Duration::from_millis(300), faults.wait_held(33)).await;
+        assert!(one_more.is_err(), "{} at a time", faults.held());
+    });
+    faults.clear();
+    let run = audit.join().unwrap();
+    assert_eq!(run.code, Some(0), "{run:?}");
 }
 
 #[test]
