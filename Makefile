@@ -17,6 +17,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose cluster-up cluster-down test-cluster \
+	on-cluster test-scale \
 	up down logs ps open scale audit sql
 
 help: ## List the targets
@@ -75,7 +76,14 @@ cluster-down: ## Stop them; the data stays (WIPE=1 removes it)
 	@deploy/cluster/cluster.py $(if $(WIPE),wipe,down)
 
 test-cluster: build ## Kill, pause, cut off and starve the real parts, and audit what is left
-	@deploy/cluster/test.sh $(CARGO) test --workspace --locked --test cluster -- --test-threads=$(CLUSTER_TEST_THREADS)
+	@deploy/cluster/with.sh $(MAKE) --no-print-directory on-cluster
+
+on-cluster:
+	$(CARGO) test --workspace --locked --test cluster -- --test-threads=$(CLUSTER_TEST_THREADS)
+	$(CARGO) test --workspace --locked --test integration -- cluster::replay
+
+test-scale: build ## Audit 100,000 chunks in a real store
+	@deploy/cluster/with.sh $(CARGO) test --workspace --locked --test integration -- cluster::scale
 
 test-kubernetes: ## Render the Kubernetes manifests and check them, without a cluster
 	@deploy/kubernetes/check.sh

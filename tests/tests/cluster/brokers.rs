@@ -75,7 +75,7 @@ fn a_minute_without_brokers_is_told_and_survived() -> Result<()> {
     wait_for("the sink to say that Kafka is away", PATIENCE, || {
         Ok(sink
             .request("/readyz")?
-            .filter(|(status, body)| *status == 503 && body.contains("kafka")))
+            .filter(|(status, body)| *status == 503 && body.contains("consumer_group")))
     })?;
     while cut.elapsed().as_secs() < 60 {
         ensure!(sink.is_running()?, sink.tail());

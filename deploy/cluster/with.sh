@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs a command that needs the cluster: on the one that is up, or on one that is made for it and removed after a success.
+# TEST_KAFKA and TEST_S3 say where it is.
+set -euo pipefail
+here=$(dirname "$0")
+target=${CARGO_TARGET_DIR:-$here/../../target}
+
+run() {
+    (
+        . "$target/cluster/env"
+        export TEST_KAFKA=$KAFKA_BOOTSTRAP_SERVERS
+        export TEST_S3=${AWS_ENDPOINT_URL_S3/:\/\//:\/\/$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY@}/$S3_BUCKET
+        exec "$@"
+    )
+}
+
+if "$here/cluster.py" status >/dev/null; then
+    run "$@"
+    exit
+fi
+"$here/cluster.py" up
+if run "$@"; then
+    "$here/cluster.py" wipe
+else
+    status=$?
+    "$here/cluster.py" down
+    exit "$status"
+fi
