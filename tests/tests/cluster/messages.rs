@@ -25,10 +25,11 @@ fn one_message_in_ten_is_malformed_and_the_dead_letter_topic_is_away_for_a_while
             .request("/readyz")?
             .filter(|(status, body)| *status == 503 && body.contains("dead_letters")))
     })?;
-    let stored_without = sink.metric("s3_sink_rows_stored_total")?;
-    assert_eq!(stored_without, Some(0.0), "a chunk was stored before its dead letters");
+    // Those in front of the first malformed one may be stored by now.
+    let good = (MESSAGES / 10 * 9) as f64;
+    ensure!(sink.metric("s3_sink_rows_stored_total")? < Some(good / 2.0), "nothing waits");
     scenario.ensure_topics(PARTITIONS)?;
-    sink.wait_for_metric("s3_sink_rows_stored_total", (MESSAGES / 10 * 9) as f64)?;
+    sink.wait_for_metric("s3_sink_rows_stored_total", good)?;
     leave([&mut sink])?;
     assert_eq!(scenario.finish(is_valid)?.rows as u64, MESSAGES / 10 * 9);
 
