@@ -78,11 +78,15 @@ pub enum Appended {
     Rejected,
 }
 
-/// How the conditional PUT of a chunk ended.
+/// How the conditional creation of a chunk's object ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOutcome {
     /// The object was created.
     Created,
-    /// There was one already, with these facts in its metadata.
+    /// There was one already, with these facts.
     Exists(Chunk),
+    /// There is none, and the bytes to create it are gone, such as parts that somebody removed:
+    /// its messages must be read again. Should the object appear all the same, because a request
+    /// that was given up arrives late, then whoever comes to its key next finds it.
+    Lost,
 }

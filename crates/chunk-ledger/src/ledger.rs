@@ -8,6 +8,8 @@
 //!    └───────── stored: somebody else's chunk, adopt it ───────────────┴───┘
 //! ```
 //!
+//! Where bytes of a chunk are lost on their way to the store, its messages are read again.
+//!
 //! The caller feeds inputs and then takes [`PartitionLedger::next_action`] until it gives none.
 //! At most one chunk is being stored while the next one fills.
 
@@ -15,8 +17,8 @@ use std::time::Duration;
 
 use crate::chunk::OpenChunk;
 use crate::{
-    Action, Appended, Chunk, Fault, Limits, Mark, Offset, Partition, SealReason, StoreOutcome,
-    Verdict, WriterId,
+    Action, Appended, Chunk, Fault, Limits, Mark, Offset, Opening, Partition, SealReason,
+    StoreOutcome, Verdict, WriterId,
 };
 
 /// How long a commit that failed waits for its repetition.
@@ -175,6 +177,21 @@ impl PartitionLedger {
             // Our own earlier try, whose answer was lost: the store did what we asked for.
             StoreOutcome::Exists(winner) if winner == chunk => self.stored_end = chunk.range.end,
             StoreOutcome::Exists(winner) => self.adopt(winner, chunk.first),
+            // With it goes what was opened behind it: that is read again, too.
+            StoreOutcome::Lost => {
+                self.state = State::Appending { open: None, storing: None };
+                self.seek = Some(self.stored_end);
+            }
+        }
+    }
+
+    /// Gives up the open chunk, if there is one, because bytes of it are gone: its messages are
+    /// read again.
+    pub fn lose_open(&mut self) {
+        if let State::Appending { open, .. } = &mut self.state
+            && open.take().is_some()
+        {
+            self.seek = Some(self.position());
         }
     }
 
@@ -299,6 +316,19 @@ impl PartitionLedger {
     pub fn storing(&self) -> Option<&Chunk> {
         match &self.state {
             State::Appending { storing, .. } => storing.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What is known of the open chunk.
+    pub fn opening(&self) -> Option<Opening> {
+        match &self.state {
+            State::Appending { open: Some(chunk), .. } => Some(Opening {
+                partition: self.partition,
+                start: chunk.start,
+                first: chunk.first,
+                writer: self.writer,
+            }),
             _ => None,
         }
     }

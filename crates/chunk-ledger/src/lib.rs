@@ -23,9 +23,12 @@ mod units;
 
 pub use action::{Action, Appended, Limits, StoreOutcome, Verdict};
 pub use budget::Budget;
-pub use chunk::{Chunk, SealReason, WriterId};
+pub use chunk::{Chunk, Opening, SealReason, WriterId};
 pub use fault::Fault;
 pub use layout::{Layout, ObjectName};
 pub use ledger::PartitionLedger;
-pub use metadata::{FOOTER_PREFIX, MetadataError, from_metadata, to_metadata};
+pub use metadata::{
+    Described, FOOTER_PREFIX, MetadataError, describe, from_footer, from_metadata,
+    opening_to_metadata, to_metadata,
+};
 pub use units::{Day, Mark, Offset, OffsetRange, Partition, Timestamp};
