@@ -46,6 +46,9 @@ pub enum MetadataError {
         /// What was expected.
         expected: String,
     },
+    /// The metadata say that the footer tells the rest, and the object has none.
+    #[error("the object's footer, which tells its facts, can't be read: {0}")]
+    NoFooter(String),
 }
 
 /// The pairs that describe `chunk`. Values are plain ASCII.
