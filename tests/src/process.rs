@@ -103,6 +103,14 @@ impl Process {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// The most memory that it has had resident so far, in bytes.
+    pub fn peak_memory_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")).context("no VmHWM")?;
+        Ok(kib.parse::<u64>()? << 10)
+    }
+
     /// Everything on stderr so far.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())

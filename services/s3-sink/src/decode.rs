@@ -42,20 +42,22 @@ pub struct Columns {
 }
 
 impl Default for Columns {
+    /// Takes no memory before the first row: most lanes may have no chunk open.
     fn default() -> Self {
+        let text = || StringBuilder::with_capacity(0, 0);
         Self {
-            name: StringBuilder::new(),
-            gender: StringBuilder::new(),
-            address: StringBuilder::new(),
-            city: StringBuilder::new(),
-            nation: StringBuilder::new(),
-            zip: StringBuilder::new(),
-            latitude: Float64Builder::new(),
-            longitude: Float64Builder::new(),
-            email: StringBuilder::new(),
-            partition: Int32Builder::new(),
-            offset: Int64Builder::new(),
-            timestamp: TimestampMillisecondBuilder::new().with_timezone("UTC"),
+            name: text(),
+            gender: text(),
+            address: text(),
+            city: text(),
+            nation: text(),
+            zip: text(),
+            latitude: Float64Builder::with_capacity(0),
+            longitude: Float64Builder::with_capacity(0),
+            email: text(),
+            partition: Int32Builder::with_capacity(0),
+            offset: Int64Builder::with_capacity(0),
+            timestamp: TimestampMillisecondBuilder::with_capacity(0).with_timezone("UTC"),
             bytes: 0,
         }
     }
