@@ -161,6 +161,23 @@ fn an_upload_that_somebody_removes_is_read_again() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_drain_takes_again_what_was_lost_at_its_end() -> Result<()> {
+    let scenario = Scenario::start("upload-removed-drain", 1)?;
+    let s3 = scenario.s3()?;
+    s3.faults().push(on_chunks(Operation::CompleteMultipartUpload, S3Action::Hold));
+    scenario.produce_bulky(1, 0, BULK)?;
+    let mut drain = scenario.drain("drain", &[MEMORY, PATIENT])?;
+    wait_for("the completion", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    remove_uploads(&scenario)?;
+    s3.faults().release();
+    drain.wait_success()?;
+    let stored = rows::read(scenario.objects())?.len() as u64;
+    assert_eq!(stored, BULK, "the drain said that everything is stored");
+    assert_eq!(scenario.finish(all)?.rows as u64, BULK);
+    Ok(())
+}
+
 fn remove_uploads(scenario: &Scenario) -> Result<()> {
     let uploads = scenario.uploads()?;
     ensure!(!uploads.is_empty(), "there is no upload");

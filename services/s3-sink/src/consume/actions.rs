@@ -28,10 +28,15 @@ impl Sink {
                 Action::Seek { offset } => {
                     debug!(%partition, %offset, "seeking");
                     self.budget.discard_open(partition);
+                    let must_leave = self.must_leave(partition);
                     if let Some(lane) = self.lanes.get_mut(&partition) {
                         lane.discard_chunk();
                         // Fetching goes on from the new position, below.
                         lane.paused = true;
+                        // A drain had come to its end with messages that it now has to take again.
+                        if !must_leave && lane.drain_until.is_some_and(|end| offset < end) {
+                            lane.leaving = false;
+                        }
                     }
                 }
             }

@@ -143,14 +143,14 @@ impl Sink {
         if let Some(assigning) = &mut self.assigning {
             assigning.partitions.retain(|partition| !partitions.contains(partition));
         }
-        let mut deadline = self.now();
+        let patience = if lost { Duration::ZERO } else { self.drain_timeout };
+        let deadline = self.now() + patience;
+        self.revoking.push(Revoking { partitions: partitions.clone(), deadline });
         if !lost {
-            deadline += self.drain_timeout;
-            for partition in &partitions {
-                self.leave(*partition, SealReason::Revoked)?;
+            for partition in partitions {
+                self.leave(partition, SealReason::Revoked)?;
             }
         }
-        self.revoking.push(Revoking { partitions, deadline });
         self.finish_revocations()
     }
 
@@ -237,6 +237,12 @@ impl Sink {
             lane.ledger.seal(reason);
         }
         self.pump(partition)
+    }
+
+    /// Whether nothing more may be taken for the partition, wherever a drain of it ends.
+    pub(super) fn must_leave(&self, partition: Partition) -> bool {
+        let is_revoked = |revoking: &Revoking| revoking.partitions.contains(&partition);
+        self.stop_at.is_some() || self.revoking.iter().any(is_revoked)
     }
 
     fn drop_lane(&mut self, partition: Partition) {
