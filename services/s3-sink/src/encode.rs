@@ -104,9 +104,9 @@ impl ChunkEncoder {
     pub fn memory_bytes(&self) -> u64 {
         let finished = self.writer.as_ref().map_or(0, |writer| {
             let row_groups = writer.flushed_row_groups().len() as u64;
-            writer.inner().held_bytes() + row_groups * ROW_GROUP_METADATA_BYTES
+            writer.inner().memory_bytes() + row_groups * ROW_GROUP_METADATA_BYTES
         });
-        finished + self.waiting_bytes()
+        finished + self.columns.memory_bytes()
     }
 
     /// Bytes of rows that wait for their row group, uncompressed.

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::{Event, Sink, SinkError, Watermarks};
 use crate::dead_letter::{NO_TIMESTAMP, Refusal, UNSUPPORTED_VERSION};
-use crate::decode::row_bytes_max;
+use crate::decode::row_memory_bytes_max;
 
 /// Shortest time between two questions of one partition why offsets are missing.
 const GAP_QUESTION_PERIOD: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ impl Sink {
             self.letters_blocked = true;
             return self.hold(partition);
         }
-        if !self.reserve(partition, row_bytes_max(message.payload_len()))? {
+        if !self.reserve(partition, row_memory_bytes_max(message.payload_len()))? {
             return self.hold(partition);
         }
         loop {

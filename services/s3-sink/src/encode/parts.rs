@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
+/// The share of the bytes by which room is made ahead of them.
+const GROWTH_SHARE: usize = 4;
+
 /// Takes bytes and cuts them into parts of `part_bytes` each. The size is exact because some
 /// stores want every part but the last to be of the same one.
 #[derive(Debug)]
@@ -26,6 +29,13 @@ impl Parts {
         (full + self.filling.len()) as u64
     }
 
+    /// The most memory that these bytes take: room is made ahead of them.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let filling = self.filling.len();
+        let ahead = (filling / GROWTH_SHARE).min(self.part_bytes - filling);
+        self.held_bytes() + ahead as u64
+    }
+
     /// Takes the parts that are full.
     pub(super) fn take(&mut self) -> Vec<Bytes> {
         let full = std::mem::take(&mut self.full);
@@ -38,6 +48,7 @@ impl Parts {
     pub(super) fn finish(mut self) -> (Vec<Bytes>, u64) {
         let bytes = self.taken_bytes + self.held_bytes();
         if !self.filling.is_empty() {
+            self.filling.shrink_to_fit();
             self.full.push(self.filling.into());
         }
         (self.full, bytes)
@@ -49,8 +60,8 @@ impl Write for Parts {
         let taken = bytes.len().min(self.part_bytes - self.filling.len());
         let needed = self.filling.len() + taken;
         if needed > self.filling.capacity() {
-            // Doubling, as `Vec` does by itself, but never beyond the part.
-            let capacity = (2 * self.filling.capacity()).clamp(needed, self.part_bytes);
+            // Less than the doubling of a `Vec`, which is memory in each of many open chunks.
+            let capacity = (needed + needed / GROWTH_SHARE).min(self.part_bytes);
             self.filling.reserve_exact(capacity - self.filling.len());
         }
         self.filling.extend_from_slice(&bytes[..taken]);
@@ -88,6 +99,9 @@ mod tests {
                 let taken: usize = taken.iter().map(Bytes::len).sum();
                 let so_far: usize = writes[..=count].iter().map(Vec::len).sum();
                 prop_assert_eq!(parts.held_bytes() as usize, so_far - taken);
+                let allocated = parts.full.iter().map(Bytes::len).sum::<usize>() + parts.filling.capacity();
+                // An allocation of a few bytes is rounded up.
+                prop_assert!(allocated as u64 <= parts.memory_bytes() + 8);
             }
             let (rest, bytes) = parts.finish();
             taken.extend(rest);
