@@ -4,6 +4,8 @@ CARGO ?= cargo
 # End-to-end tests mostly wait for the group to rebalance: more of them at once than there are cores.
 TEST_THREADS ?= 6
 CLUSTER_TEST_THREADS ?= 4
+# 10,000,000 take up to 8 GB of disk while they are there.
+MESSAGES ?= 10000000
 CARGO_DENY_VERSION := 0.20.2
 # Kept for all checkouts: it takes minutes to build.
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/names-pipeline/cargo-deny-$(CARGO_DENY_VERSION)
@@ -17,7 +19,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose cluster-up cluster-down test-cluster \
-	on-cluster test-scale \
+	on-cluster test-scale test-backlog \
 	up down logs ps open scale audit sql
 
 help: ## List the targets
@@ -84,6 +86,12 @@ on-cluster:
 
 test-scale: build ## Audit 100,000 chunks in a real store
 	@deploy/cluster/with.sh $(CARGO) test --workspace --locked --test integration -- cluster::scale
+
+test-backlog: prerequisites ## Store a backlog in bounded memory on the real parts (MESSAGES=10000000)
+	$(CARGO) build --workspace --bins --locked --release
+	@deploy/cluster/with.sh bash -ec ' \
+		CHUNK_BYTES_MAX=32MiB $(TARGET_DIR)/release/backlog $(MESSAGES) 12; \
+		$(TARGET_DIR)/release/backlog $(MESSAGES) 300'
 
 test-kubernetes: ## Render the Kubernetes manifests and check them, without a cluster
 	@deploy/kubernetes/check.sh

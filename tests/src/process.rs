@@ -85,7 +85,7 @@ impl Process {
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);
-        wait_for(&what, PATIENCE, || Ok(self.child.try_wait()?)).with_context(|| self.tail())
+        wait_for(&what, PATIENCE, || self.ended()).with_context(|| self.tail())
     }
 
     /// Waits until it ends, and fails unless it succeeded.
@@ -98,9 +98,22 @@ impl Process {
         }
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_none())
+        Ok(self.ended()?.is_none())
+    }
+
+    /// The most memory that it has had resident so far, in bytes.
+    pub fn peak_memory_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")).context("no VmHWM")?;
+        Ok(kib.parse::<u64>()? << 10)
     }
 
     /// Everything on stderr so far.

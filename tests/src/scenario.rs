@@ -57,6 +57,28 @@ impl NewMessage {
         Ok(Self { partition, payload: Some(payload), timestamp: None, headers: Vec::new() })
     }
 
+    /// A valid message of 6 KB, different for each `number`. Six fields hold the same noise: a row
+    /// takes 4.5 KB in Parquet, which packs each column by itself, and the message 1 KB in Kafka,
+    /// of which the embedded one keeps 5 MiB a partition.
+    pub fn bulky(partition: i32, number: u64) -> Result<Self> {
+        const NOISE_BYTES: usize = 1000;
+        let mut random = fastrand::Rng::with_seed(number);
+        let noise: String =
+            std::iter::repeat_with(|| random.alphanumeric()).take(NOISE_BYTES).collect();
+        let person = Person {
+            name: noise.clone(),
+            gender: noise.clone(),
+            address: noise.clone(),
+            city: noise.clone(),
+            nation: noise.clone(),
+            email: noise,
+            ..person(number)
+        };
+        let mut payload = Vec::new();
+        message::encode(&person, &mut payload)?;
+        Ok(Self { partition, payload: Some(payload), timestamp: None, headers: Vec::new() })
+    }
+
     /// A message with this payload.
     pub fn raw(partition: i32, payload: impl Into<Vec<u8>>) -> Self {
         Self { partition, payload: Some(payload.into()), timestamp: None, headers: Vec::new() }
@@ -189,6 +211,12 @@ impl Scenario {
         Ok(counts.get("PutObject").and_then(|outcomes| outcomes.get("412")).copied().unwrap_or(0))
     }
 
+    /// Uploads into the bucket that are neither completed nor removed: their folders.
+    pub fn uploads(&self) -> Result<Vec<PathBuf>> {
+        let uploads = self.s3()?.objects_dir().with_file_name("s3-uploads");
+        std::fs::read_dir(uploads)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
     /// The environment that points a service at the stack.
     pub fn environment(&self, more: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
         let mut environment: BTreeMap<String, String> = self.stack.env()?.into_iter().collect();
@@ -225,8 +253,23 @@ impl Scenario {
 
     /// Produces messages and waits until the brokers have all of them.
     pub fn produce(&self, messages: impl IntoIterator<Item = Result<NewMessage>>) -> Result<u64> {
+        self.produce_packed("none", messages)
+    }
+
+    /// Produces [`NewMessage::bulky`] messages, spread over `partitions`, numbered from `first`.
+    pub fn produce_bulky(&self, partitions: i32, first: u64, count: u64) -> Result<()> {
+        let message = |number: u64| NewMessage::bulky((number % partitions as u64) as i32, number);
+        self.produce_packed("lz4", (first..first + count).map(message)).map(|_| ())
+    }
+
+    fn produce_packed(
+        &self,
+        codec: &str,
+        messages: impl IntoIterator<Item = Result<NewMessage>>,
+    ) -> Result<u64> {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("compression.codec", codec)
             .set("message.max.bytes", "20000000")
             .set("acks", "all")
             .create()?;

@@ -94,6 +94,33 @@ pub struct Chunk {
 impl Chunk {
     /// The day in the object's key.
     pub const fn day(&self) -> Day {
+        self.opening().day()
+    }
+
+    /// What was known of it when its first message had come.
+    pub const fn opening(&self) -> Opening {
+        let Self { partition, range, first, writer, .. } = *self;
+        Opening { partition, start: range.start, first, writer }
+    }
+}
+
+/// What is known of a chunk from its first message on, and never changes: enough for its key. The
+/// rest is known when it is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Opening {
+    /// The partition.
+    pub partition: Partition,
+    /// The end of the previous chunk.
+    pub start: Offset,
+    /// The first message seen.
+    pub first: Mark,
+    /// Who has it open.
+    pub writer: WriterId,
+}
+
+impl Opening {
+    /// The day in the object's key.
+    pub const fn day(&self) -> Day {
         self.first.timestamp.day()
     }
 }

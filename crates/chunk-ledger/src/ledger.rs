@@ -8,86 +8,21 @@
 //!    └───────── stored: somebody else's chunk, adopt it ───────────────┴───┘
 //! ```
 //!
+//! Where bytes of a chunk are lost on their way to the store, its messages are read again.
+//!
 //! The caller feeds inputs and then takes [`PartitionLedger::next_action`] until it gives none.
 //! At most one chunk is being stored while the next one fills.
 
 use std::time::Duration;
 
 use crate::chunk::OpenChunk;
-use crate::{Chunk, Day, Fault, Mark, Offset, Partition, SealReason, WriterId};
+use crate::{
+    Action, Appended, Chunk, Fault, Limits, Mark, Offset, Opening, Partition, SealReason,
+    StoreOutcome, Verdict, WriterId,
+};
 
 /// How long a commit that failed waits for its repetition.
 const COMMIT_RETRY_DELAY: Duration = Duration::from_secs(1);
-
-/// When a chunk is sealed. Whichever limit is met first decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Limits {
-    /// Size of the object, in bytes, as far as the caller can tell before it is closed.
-    pub bytes_max: u64,
-    /// Messages in the chunk, dead letters included.
-    pub rows_max: u64,
-    /// Time since the chunk's first message came.
-    pub age_max: Duration,
-}
-
-/// What the caller has to do next for the partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Ask the store which chunk lies at this key, and answer with [`PartitionLedger::probed`].
-    Probe {
-        /// The day in the key.
-        day: Day,
-        /// The start in the key.
-        start: Offset,
-    },
-    /// Close the open chunk's encoder and create the object of `chunk`, on condition that there is
-    /// none; answer with [`PartitionLedger::stored`]. Before that every dead letter of the chunk
-    /// must be acknowledged.
-    Store {
-        /// The sealed chunk.
-        chunk: Chunk,
-        /// Why it was sealed.
-        reason: SealReason,
-    },
-    /// Forget the open chunk and every message in hand, and consume from `offset` on.
-    Seek {
-        /// The next message wanted is the first at or behind this offset.
-        offset: Offset,
-    },
-    /// Commit `offset` to the consumer group; answer with [`PartitionLedger::commit_done`].
-    Commit {
-        /// The next offset to consume, as Kafka counts commits.
-        offset: Offset,
-    },
-}
-
-/// The answer to a message that is offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Decode it, append it to the open chunk, and report with [`PartitionLedger::appended`].
-    Append,
-    /// Not now: pause the partition, and go on at [`PartitionLedger::position`], with this message
-    /// kept or fetched anew, once [`PartitionLedger::is_accepting`] says so.
-    Hold,
-}
-
-/// What became of a message that was appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appended {
-    /// A row.
-    Row,
-    /// A dead letter.
-    Rejected,
-}
-
-/// How the conditional PUT of a chunk ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreOutcome {
-    /// The object was created.
-    Created,
-    /// There was one already, with these facts in its metadata.
-    Exists(Chunk),
-}
 
 /// The state of one partition from its assignment to its revocation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -242,6 +177,21 @@ impl PartitionLedger {
             // Our own earlier try, whose answer was lost: the store did what we asked for.
             StoreOutcome::Exists(winner) if winner == chunk => self.stored_end = chunk.range.end,
             StoreOutcome::Exists(winner) => self.adopt(winner, chunk.first),
+            // With it goes what was opened behind it: that is read again, too.
+            StoreOutcome::Lost => {
+                self.state = State::Appending { open: None, storing: None };
+                self.seek = Some(self.stored_end);
+            }
+        }
+    }
+
+    /// Gives up the open chunk, if there is one, because bytes of it are gone: its messages are
+    /// read again.
+    pub fn lose_open(&mut self) {
+        if let State::Appending { open, .. } = &mut self.state
+            && open.take().is_some()
+        {
+            self.seek = Some(self.position());
         }
     }
 
@@ -366,6 +316,19 @@ impl PartitionLedger {
     pub fn storing(&self) -> Option<&Chunk> {
         match &self.state {
             State::Appending { storing, .. } => storing.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What is known of the open chunk.
+    pub fn opening(&self) -> Option<Opening> {
+        match &self.state {
+            State::Appending { open: Some(chunk), .. } => Some(Opening {
+                partition: self.partition,
+                start: chunk.start,
+                first: chunk.first,
+                writer: self.writer,
+            }),
             _ => None,
         }
     }

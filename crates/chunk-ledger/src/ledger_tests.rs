@@ -4,6 +4,8 @@
 mod committing;
 #[path = "ledger_tests/faults.rs"]
 mod faults;
+#[path = "ledger_tests/lost.rs"]
+mod lost;
 #[path = "ledger_tests/waiting.rs"]
 mod waiting;
 
@@ -345,12 +347,14 @@ fn a_chunk_of_the_same_writer_with_another_end_is_adopted() {
 
 #[test]
 fn a_revoked_partition_is_silent_whatever_is_answered_late() {
-    let late_answers: [fn(&mut PartitionLedger); 6] = [
+    let late_answers: [fn(&mut PartitionLedger); 8] = [
         |ledger| ledger.stored(StoreOutcome::Created),
         |ledger| ledger.stored(StoreOutcome::Exists(of_rival(chunk(10, 15)))),
         |ledger| ledger.probed(None),
         |ledger| ledger.probed(Some(of_rival(chunk(10, 15)))),
         |ledger| ledger.commit_done(false, T0),
+        |ledger| ledger.stored(StoreOutcome::Lost),
+        PartitionLedger::lose_open,
         |ledger| ledger.seal(SealReason::Revoked),
     ];
     let committing = {

@@ -11,6 +11,7 @@
 //! [`PartitionLedger`] is what the property tests and the exhaustive model drive, and what the
 //! sink runs. [`invariants`] names what must always hold, once, for tests, model and audit.
 
+mod action;
 mod budget;
 mod chunk;
 mod fault;
@@ -20,10 +21,14 @@ mod ledger;
 mod metadata;
 mod units;
 
+pub use action::{Action, Appended, Limits, StoreOutcome, Verdict};
 pub use budget::Budget;
-pub use chunk::{Chunk, SealReason, WriterId};
+pub use chunk::{Chunk, Opening, SealReason, WriterId};
 pub use fault::Fault;
 pub use layout::{Layout, ObjectName};
-pub use ledger::{Action, Appended, Limits, PartitionLedger, StoreOutcome, Verdict};
-pub use metadata::{FOOTER_PREFIX, MetadataError, from_metadata, to_metadata};
+pub use ledger::PartitionLedger;
+pub use metadata::{
+    Described, FOOTER_PREFIX, MetadataError, describe, from_footer, from_metadata,
+    opening_to_metadata, to_metadata,
+};
 pub use units::{Day, Mark, Offset, OffsetRange, Partition, Timestamp};

@@ -17,10 +17,13 @@ const FIXED_BYTES_PER_ROW: u64 = 2 * 8 + 4 + 8 + 8 + 7 * 4;
 /// Decimal digits of 2^128-1.
 const ZIP_BYTES_MAX: u64 = 39;
 
-/// The most bytes that a message with a payload of `payload_bytes` adds to the columns: JSON never
+/// A column that is full doubles its memory.
+const GROWTH: u64 = 2;
+
+/// The most memory that a message with a payload of `payload_bytes` adds to the columns: JSON never
 /// spells text shorter than it is.
-pub fn row_bytes_max(payload_bytes: usize) -> u64 {
-    payload_bytes as u64 + FIXED_BYTES_PER_ROW + ZIP_BYTES_MAX
+pub fn row_memory_bytes_max(payload_bytes: usize) -> u64 {
+    (payload_bytes as u64 + FIXED_BYTES_PER_ROW + ZIP_BYTES_MAX) * GROWTH
 }
 
 /// Rows of one partition in the making, in the column order of [`schema::schema`].
@@ -42,20 +45,22 @@ pub struct Columns {
 }
 
 impl Default for Columns {
+    /// Takes no memory before the first row: most lanes may have no chunk open.
     fn default() -> Self {
+        let text = || StringBuilder::with_capacity(0, 0);
         Self {
-            name: StringBuilder::new(),
-            gender: StringBuilder::new(),
-            address: StringBuilder::new(),
-            city: StringBuilder::new(),
-            nation: StringBuilder::new(),
-            zip: StringBuilder::new(),
-            latitude: Float64Builder::new(),
-            longitude: Float64Builder::new(),
-            email: StringBuilder::new(),
-            partition: Int32Builder::new(),
-            offset: Int64Builder::new(),
-            timestamp: TimestampMillisecondBuilder::new().with_timezone("UTC"),
+            name: text(),
+            gender: text(),
+            address: text(),
+            city: text(),
+            nation: text(),
+            zip: text(),
+            latitude: Float64Builder::with_capacity(0),
+            longitude: Float64Builder::with_capacity(0),
+            email: text(),
+            partition: Int32Builder::with_capacity(0),
+            offset: Int64Builder::with_capacity(0),
+            timestamp: TimestampMillisecondBuilder::with_capacity(0).with_timezone("UTC"),
             bytes: 0,
         }
     }
@@ -84,6 +89,11 @@ impl Columns {
     /// Bytes in the columns.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The most memory that the columns take for these bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.bytes * GROWTH
     }
 
     /// Takes the rows and leaves the columns empty.
@@ -155,12 +165,50 @@ mod tests {
             Partition(3),
             Mark { offset: Offset(7), timestamp: Timestamp(1_793_577_600_000) },
         );
-        assert!(columns.bytes() <= row_bytes_max(payload.len()));
+        assert!(columns.memory_bytes() <= row_memory_bytes_max(payload.len()));
         let batch = columns.take().unwrap();
         assert_eq!((batch.num_rows(), columns.bytes()), (1, 0));
         assert_eq!(batch.schema(), schema::schema());
         assert_eq!(batch.column(0).as_string::<i32>().value(0), "Ms. Zoé K");
         assert_eq!(batch.column(5).as_string::<i32>().value(0), u128::MAX.to_string());
+    }
+
+    #[test]
+    fn the_columns_take_no_more_memory_than_they_say() {
+        let payload = r#"{"name":"Ms. Zoé K","gender":"f","address":"1, x","city":"","nation":"n","zip":7,"latitude":1.5,"longitude":-2.5,"email":"e@example.com"}"#;
+        let person = message::decode(payload.as_bytes()).unwrap();
+        let mut columns = Columns::default();
+        for offset in 0..10_000 {
+            let mark = Mark { offset: Offset(offset), timestamp: Timestamp(0) };
+            columns.push(&person, Partition(3), mark);
+            // The smallest allocation of each column is more than a few rows need.
+            let said = columns.memory_bytes() + 512;
+            let allocated = allocated_bytes(&columns) as u64;
+            assert!(allocated <= said, "{offset}: {allocated} of {said} bytes");
+        }
+        assert!(columns.bytes() <= allocated_bytes(&columns) as u64, "no more than there is");
+    }
+
+    fn allocated_bytes(columns: &Columns) -> usize {
+        let text = [
+            &columns.name,
+            &columns.gender,
+            &columns.address,
+            &columns.city,
+            &columns.nation,
+            &columns.zip,
+            &columns.email,
+        ];
+        let text = text.map(|column| column.values_capacity() + 4 * column.offsets_capacity());
+        let eight = [
+            columns.latitude.capacity(),
+            columns.longitude.capacity(),
+            columns.offset.capacity(),
+            columns.timestamp.capacity(),
+        ];
+        text.iter().sum::<usize>()
+            + 8 * eight.iter().sum::<usize>()
+            + 4 * columns.partition.capacity()
     }
 
     proptest! {

@@ -38,15 +38,25 @@ fn chunk(rows: u64) -> Chunk {
     }
 }
 
-/// An object of `rows` rows, whose names hold `name_bytes` bytes each.
-fn object(rows: u64, name_bytes: usize) -> (Bytes, u64) {
-    let mut encoder = ChunkEncoder::new(writer_properties().into());
+/// An encoder that holds `rows` rows, whose names hold `name_bytes` bytes each.
+fn encoder(rows: u64, name_bytes: usize, part_bytes: usize) -> ChunkEncoder {
+    let mut encoder = ChunkEncoder::new(writer_properties().into(), part_bytes);
     for offset in 0..rows as i64 {
         let name = format!("{offset:0name_bytes$}");
         encoder.append(&person(&name), Partition(3), mark(offset)).unwrap();
     }
+    encoder
+}
+
+/// Such an object in one piece, and how large it was estimated to be.
+fn object(rows: u64, name_bytes: usize) -> (Bytes, u64) {
+    let encoder = encoder(rows, name_bytes, usize::MAX);
     let estimate = encoder.object_bytes();
-    (encoder.close("t", &chunk(rows)).unwrap(), estimate)
+    let mut closed = encoder.close("t", &chunk(rows)).unwrap();
+    let object = closed.rest.pop().unwrap();
+    assert!(closed.rest.is_empty());
+    assert_eq!(closed.object_bytes, object.len() as u64);
+    (object, estimate)
 }
 
 fn metadata(object: &Bytes) -> ParquetMetaData {
@@ -103,6 +113,29 @@ fn row_groups_leave_the_columns_as_they_fill() {
     let metadata = metadata(&object);
     assert!(metadata.num_row_groups() >= 3, "{}", metadata.num_row_groups());
     assert_eq!(metadata.file_metadata().num_rows(), rows as i64);
+    let remembered = metadata.memory_size() / metadata.num_row_groups();
+    assert!((remembered as u64) < ROW_GROUP_METADATA_BYTES, "{remembered}");
     let error = object.len() as f64 / estimate as f64;
     assert!((0.5..2.0).contains(&error), "estimated {estimate}, got {}", object.len());
+}
+
+#[test]
+fn taken_parts_and_the_rest_are_the_object_in_one_piece() {
+    const PART_BYTES: usize = 512;
+    let rows = 20_000;
+    let (whole, _) = object(rows, 8);
+    let mut encoder = encoder(rows, 8, PART_BYTES);
+    let waiting = encoder.waiting_bytes();
+    assert!(waiting > 1 << 20 && encoder.take_parts().is_empty(), "nothing is compressed yet");
+    encoder.close_row_group().unwrap();
+    assert_eq!(encoder.waiting_bytes(), 0);
+    let held = encoder.memory_bytes();
+    let parts = encoder.take_parts();
+    assert!(parts.len() > 10 && parts.iter().all(|part| part.len() == PART_BYTES));
+    let left = held - encoder.memory_bytes();
+    assert_eq!(left, (parts.len() * PART_BYTES) as u64, "what was taken is not held");
+    let Closed { rest, object_bytes } = encoder.close("t", &chunk(rows)).unwrap();
+    let cut = [parts, rest].concat();
+    assert_eq!(object_bytes, whole.len() as u64);
+    assert_eq!(cut.concat(), whole);
 }

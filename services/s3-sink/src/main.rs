@@ -29,6 +29,8 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The loop beats many times a second; a call into the Kafka client may block for some seconds.
 const BEAT_STALE_AFTER: Duration = Duration::from_secs(60);
 const TOPIC_RECHECK_PERIOD: Duration = Duration::from_secs(2);
+/// The least that S3 takes as a part of an object: so much of each open chunk has to wait in memory.
+const PART_BYTES: usize = 5 << 20;
 /// Of `MEMORY_LIMIT`, the part for open and storing chunks. The rest is for librdkafka's queue,
 /// the row group being compressed, uploads, and what the allocator keeps.
 const CHUNK_SHARE: u64 = 2;
@@ -123,10 +125,10 @@ async fn sink(
     sink_metrics.memory_limit_bytes.set(config.memory_bytes_max.cast_signed());
     let writer = WriterId(uuid::Uuid::new_v4().as_u128());
     let store = Store::connect(config.store, store_metrics, StoreHealth(health.clone())).await;
-    tokio::select! {
+    let probed = tokio::select! {
         probed = store.probe(writer) => probed?,
         _ = shutdown.wait() => return interrupted(drain),
-    }
+    };
     let sink = Sink::connect(SinkParts {
         kafka: config.kafka.clone(),
         is_drain: drain,
@@ -138,6 +140,7 @@ async fn sink(
             writer,
             topic: config.kafka.topic.as_str().into(),
             properties: writer_properties().into(),
+            part_bytes: if probed.takes_parts { PART_BYTES } else { usize::MAX },
         },
         chunk_memory_bytes_max: config.memory_bytes_max / CHUNK_SHARE,
         drain_timeout: config.common.drain_timeout,

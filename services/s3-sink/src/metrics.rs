@@ -40,14 +40,72 @@ pub enum Operation {
     Put,
     /// Ask for an object's metadata.
     Head,
+    /// Read an object's footer.
+    Get,
+    /// Begin an upload in parts.
+    BeginUpload,
+    /// Store a part.
+    Part,
+    /// Create an object of its parts.
+    CompleteUpload,
+    /// Remove an upload and its parts.
+    AbortUpload,
+    /// Look for uploads that nobody completed.
+    ListUploads,
 }
 
 impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 8] = [
+        Self::Put,
+        Self::Head,
+        Self::Get,
+        Self::BeginUpload,
+        Self::Part,
+        Self::CompleteUpload,
+        Self::AbortUpload,
+        Self::ListUploads,
+    ];
+
     /// The label's value.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Put => "put",
             Self::Head => "head",
+            Self::Get => "get",
+            Self::BeginUpload => "begin_upload",
+            Self::Part => "part",
+            Self::CompleteUpload => "complete_upload",
+            Self::AbortUpload => "abort_upload",
+            Self::ListUploads => "list_uploads",
+        }
+    }
+}
+
+/// Why an upload was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbortReason {
+    /// An earlier owner of the partition left it behind.
+    Stale,
+    /// Another writer was faster with the same start.
+    Conflict,
+    /// Its chunk was given up: the partition is gone, or goes on elsewhere.
+    GivenUp,
+    /// The store will never complete it.
+    Refused,
+}
+
+impl AbortReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Stale, Self::Conflict, Self::GivenUp, Self::Refused];
+
+    /// The label's value.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Conflict => "conflict",
+            Self::GivenUp => "given_up",
+            Self::Refused => "refused",
         }
     }
 }
@@ -57,6 +115,11 @@ impl Operation {
 pub struct StoreMetrics {
     /// From the first try to the store's decision.
     pub create_seconds: Histogram,
+    /// Parts stored.
+    pub parts: IntCounter,
+    /// Uploads that somebody else removed before they were completed.
+    pub uploads_lost: IntCounter,
+    uploads_aborted: IntCounterVec,
     errors: IntCounterVec,
 }
 
@@ -64,6 +127,11 @@ impl StoreMetrics {
     /// Requests that failed and were repeated.
     pub fn errors(&self, operation: Operation) -> IntCounter {
         self.errors.with_label_values(&[operation.code()])
+    }
+
+    /// Uploads removed.
+    pub fn uploads_aborted(&self, reason: AbortReason) -> IntCounter {
+        self.uploads_aborted.with_label_values(&[reason.code()])
     }
 }
 
@@ -146,7 +214,21 @@ pub fn register(metrics: &Metrics) -> Result<(SinkMetrics, StoreMetrics), Metric
             "s3_sink_store_errors_total",
             "Requests to the store that failed and were repeated.",
             "operation",
-            &[Operation::Put.code(), Operation::Head.code()],
+            &Operation::ALL.map(Operation::code),
+        )?,
+        parts: metrics.counter(
+            "s3_sink_parts_stored_total",
+            "Parts of objects that are stored while their chunk fills.",
+        )?,
+        uploads_lost: metrics.counter(
+            "s3_sink_uploads_lost_total",
+            "Uploads that somebody removed before they were completed; their messages are read again.",
+        )?,
+        uploads_aborted: metrics.counter_vec(
+            "s3_sink_uploads_aborted_total",
+            "Uploads removed, by reason.",
+            "reason",
+            &AbortReason::ALL.map(AbortReason::code),
         )?,
     };
     let counter = |name: &str, help: &str| metrics.counter(name, help);

@@ -11,24 +11,32 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use chunk_ledger::{
-    Chunk, Layout, MetadataError, ObjectName, StoreOutcome, from_metadata, to_metadata,
+    Chunk, Described, Layout, MetadataError, ObjectName, Opening, StoreOutcome, describe,
+    to_metadata,
 };
 
 use service_kit::error::causes;
 
 use crate::metrics::{Operation, StoreMetrics};
 
+mod footer;
+mod multipart;
 mod probe;
 mod retry;
+mod stale;
+mod upload;
 
-pub use probe::ProbeError;
+use footer::Footer;
+pub use probe::{ProbeError, Probed};
 pub use retry::StoreHealth;
+pub use upload::{Upload, UploadReport};
 
 /// Longest time for one request before it is given up and repeated, an object's upload aside.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// An upload may take as long as it needs at this rate.
 const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONTENT_TYPE: &str = "application/vnd.apache.parquet";
 
 /// The chunks of one topic in one bucket.
 #[derive(Debug, Clone)]
@@ -140,30 +148,95 @@ impl Store {
     }
 
     async fn find_at(&self, key: &str) -> Found {
+        let unreadable = |source| UnreadableObject { key: key.to_owned(), source };
         let mut attempts = self.attempts(Operation::Head);
-        loop {
+        let (metadata, object_bytes) = loop {
             match self.metadata_of(key).await {
-                Ok(metadata) => {
+                Ok(Some(found)) => break found,
+                Ok(None) => {
                     attempts.succeeded();
-                    let Some(metadata) = metadata else { return Ok(None) };
-                    let get = |name: &str| metadata.get(name).map(String::as_str);
-                    return match from_metadata(self.layout.topic(), get) {
-                        Ok(chunk) => Ok(Some(chunk)),
-                        Err(source) => Err(UnreadableObject { key: key.to_owned(), source }),
-                    };
+                    return Ok(None);
+                }
+                Err(error) => attempts.pause(&error).await,
+            }
+        };
+        attempts.succeeded();
+        let get = |name: &str| metadata.get(name).map(String::as_str);
+        match describe(self.layout.topic(), get) {
+            Ok(Described::Whole(chunk)) => Ok(Some(chunk)),
+            Ok(Described::InFooter(opening)) => {
+                self.footer_of(key, &opening, object_bytes).await.map_err(unreadable)
+            }
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
+    /// The chunk in an object's footer; `None` if there is no such object any more.
+    async fn footer_of(
+        &self,
+        key: &str,
+        opening: &Opening,
+        object_bytes: u64,
+    ) -> Result<Option<Chunk>, MetadataError> {
+        let mut attempts = self.attempts(Operation::Get);
+        let mut bytes = footer::TAIL_BYTES.min(object_bytes);
+        loop {
+            match self.tail_of(key, bytes, object_bytes).await {
+                Ok(Some(tail)) => {
+                    attempts.succeeded();
+                    match footer::read(self.layout.topic(), opening, &tail, object_bytes)? {
+                        Footer::Chunk(chunk) => return Ok(Some(chunk)),
+                        Footer::Longer(needed) => bytes = needed.min(object_bytes),
+                    }
+                }
+                Ok(None) => {
+                    attempts.succeeded();
+                    return Ok(None);
                 }
                 Err(error) => attempts.pause(&error).await,
             }
         }
     }
 
-    /// The metadata of an object; `None` if there is no such object.
+    /// The last `bytes` of an object of `object_bytes`; `None` if there is no such object.
+    async fn tail_of(
+        &self,
+        key: &str,
+        bytes: u64,
+        object_bytes: u64,
+    ) -> Result<Option<Bytes>, RequestError> {
+        const OPERATION: &str = "GET the end of";
+        let range = format!("bytes={}-", object_bytes.saturating_sub(bytes));
+        let request = self.client.get_object().bucket(&self.bucket).key(key).range(range);
+        let object = match request.send().await {
+            Ok(object) => object,
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(request_error(OPERATION, key, &error)),
+        };
+        match object.body.collect().await {
+            Ok(body) => Ok(Some(body.into_bytes())),
+            Err(error) => Err(RequestError {
+                operation: OPERATION,
+                key: key.to_owned(),
+                code: None,
+                status: None,
+                detail: causes(&error),
+            }),
+        }
+    }
+
+    /// The metadata and the size of an object; `None` if there is no such object.
     async fn metadata_of(
         &self,
         key: &str,
-    ) -> Result<Option<HashMap<String, String>>, RequestError> {
+    ) -> Result<Option<(HashMap<String, String>, u64)>, RequestError> {
         match self.client.head_object().bucket(&self.bucket).key(key).send().await {
-            Ok(object) => Ok(Some(object.metadata.unwrap_or_default())),
+            Ok(object) => {
+                let bytes = object.content_length.and_then(|bytes| bytes.try_into().ok());
+                Ok(Some((object.metadata.unwrap_or_default(), bytes.unwrap_or(0))))
+            }
             Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {
                 Ok(None)
             }
@@ -177,19 +250,14 @@ impl Store {
         body: Bytes,
         metadata: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Put, RequestError> {
-        let upload = Duration::from_secs(body.len() as u64 / UPLOAD_BYTES_PER_SECOND_MIN);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT + upload)
-            .build();
-        let patience = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        let patience = patience(body.len() as u64);
         let mut request = self
             .client
             .put_object()
             .bucket(&self.bucket)
             .key(key)
             .if_none_match("*")
-            .content_type("application/vnd.apache.parquet")
+            .content_type(CONTENT_TYPE)
             .body(ByteStream::from(body));
         for (name, value) in metadata {
             request = request.metadata(name, value);
@@ -212,6 +280,43 @@ impl Store {
 enum Put {
     Created,
     Exists,
+}
+
+impl RequestError {
+    fn is_no_such_upload(&self) -> bool {
+        self.code.as_deref() == Some("NoSuchUpload")
+    }
+
+    /// Another writer is busy at the same key. The status alone would not do: some stores answer
+    /// 409 for keys that they can't have.
+    fn is_conflict(&self) -> bool {
+        self.code.as_deref() == Some("ConditionalRequestConflict")
+    }
+
+    /// Whether the upload can never be completed: its parts are not what the store remembers.
+    fn is_final_for_upload(&self) -> bool {
+        let codes = ["NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// Whether the store refuses such requests, so that repeating this one is of little use.
+    fn is_refusal(&self) -> bool {
+        matches!(self.status, Some(400..=407 | 410..=428 | 430..=499 | 501))
+    }
+}
+
+/// How long a request with a body of `bytes` may take.
+fn patience(bytes: u64) -> aws_sdk_s3::config::Builder {
+    patience_of(Duration::from_secs(bytes / UPLOAD_BYTES_PER_SECOND_MIN))
+}
+
+/// How long a request may take that needs `more` time than others.
+fn patience_of(more: Duration) -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT + more)
+        .build();
+    aws_sdk_s3::config::Builder::new().timeout_config(timeouts)
 }
 
 fn request_error<E>(operation: &'static str, key: &str, error: &SdkError<E>) -> RequestError

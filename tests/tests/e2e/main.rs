@@ -8,6 +8,7 @@ mod dead_letters;
 mod journey;
 mod refusals;
 mod store_faults;
+mod uploads;
 
 use e2e_tests::oracle::Sent;
 

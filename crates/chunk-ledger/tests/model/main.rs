@@ -68,6 +68,18 @@ fn four_owners() {
 }
 
 #[test]
+fn two_owners_and_lost_uploads() {
+    let rules = Rules { lost_uploads_max: 2, ..within(SHORT_LOG, 2, 0, 0) };
+    assert_holds("two owners, lost uploads", rules, 820_000);
+}
+
+#[test]
+fn three_owners_and_a_lost_upload() {
+    let rules = Rules { lost_uploads_max: 1, ..within(SHORTEST_LOG, 3, 0, 0) };
+    assert_holds("three owners, a lost upload", rules, 748_000);
+}
+
+#[test]
 #[ignore = "takes minutes; for changes of the protocol"]
 fn wider_bounds() {
     assert_holds("wider: every loss", within(LONG_LOG, 2, 1, 1), 10_100_000);
@@ -125,6 +137,13 @@ fn a_commit_before_the_store_is_caught() {
 fn a_conflict_taken_for_a_success_is_caught() {
     let rules = Rules { runtime: Runtime::IgnoresConflicts, ..within(SHORT_LOG, 2, 0, 0) };
     assert_caught(rules, &[NO_LOSS]);
+}
+
+#[test]
+fn a_lost_upload_taken_for_a_success_is_caught() {
+    let runtime = Runtime::IgnoresLosses;
+    let rules = Rules { runtime, lost_uploads_max: 1, ..within(SHORT_LOG, 2, 0, 0) };
+    assert_caught(rules, &[NO_LOSS, COMMIT_FOLLOWS_STORE]);
 }
 
 /// The true protocol over `log`, with this many assignments, lost answers and lost commits.

@@ -87,6 +87,23 @@ pub(crate) fn examples() -> Vec<Property<Rules>> {
     ]
 }
 
+/// What must be reachable where uploads get lost.
+pub(crate) fn examples_of_losses() -> Vec<Property<Rules>> {
+    vec![
+        Property::sometimes("a chunk that was lost is stored after all", |rules, world: &World| {
+            world.lost_uploads == rules.lost_uploads_max
+                && world.committed == rules.log.last().map(|last| last.offset.next())
+        }),
+        Property::sometimes("a lost upload wins against its repetition", |_, world: &World| {
+            let of_repetition = |(chunk, winner): (Chunk, Chunk)| {
+                chunk.writer == winner.writer
+                    && world.objects[&(winner.day(), winner.range.start)].late
+            };
+            world.lost_uploads > 0 && refusals(world).any(of_repetition)
+        }),
+    ]
+}
+
 /// How K1 comes about where there is retention.
 pub(crate) fn examples_of_k1() -> Vec<Property<Rules>> {
     vec![
@@ -161,6 +178,8 @@ fn is_silent_once_revoked(sink: &Sink) -> bool {
     silent(&|_| ())
         && silent(&|ledger| ledger.probed(None))
         && silent(&|ledger| ledger.stored(StoreOutcome::Created))
+        && silent(&|ledger| ledger.stored(StoreOutcome::Lost))
+        && silent(&PartitionLedger::lose_open)
         && storing.is_none_or(|chunk| {
             silent(&|ledger| ledger.stored(StoreOutcome::Exists(chunk)))
                 && silent(&|ledger| ledger.probed(Some(chunk)))

@@ -16,6 +16,7 @@ pub(crate) struct Rules {
     pub(crate) assignments_max: u8,
     pub(crate) lost_answers_max: u8,
     pub(crate) lost_commits_max: u8,
+    pub(crate) lost_uploads_max: u8,
     pub(crate) removed_max: usize,
     /// Whether to look for examples, too: that takes a third of the time.
     pub(crate) with_examples: bool,
@@ -48,6 +49,8 @@ pub(crate) enum Runtime {
     CommitsBeforeStore,
     /// It takes "there is one already" for "created".
     IgnoresConflicts,
+    /// It takes "your bytes are gone" for "created".
+    IgnoresLosses,
 }
 
 /// One thing that happens. Numbers name the process.
@@ -77,6 +80,12 @@ pub(crate) enum Step {
     AnswerPut(usize),
     /// The sink gives up waiting, before or after the store saw the PUT, and sends it again.
     LosePut(usize),
+    /// Parts of the open chunk are gone: somebody removed its upload.
+    LoseOpen(usize),
+    /// The upload is gone when it is to be completed, and there is no object.
+    LoseUpload(usize),
+    /// As before, but the upload is gone because a completion that was given up is under way.
+    LoseUploadToItself(usize),
     /// The group takes or refuses a commit, and says so.
     Commit(usize),
     /// A commit never reaches the group; the process gives up waiting.
@@ -102,6 +111,7 @@ impl Rules {
             assignments_max: 3,
             lost_answers_max: 1,
             lost_commits_max: 1,
+            lost_uploads_max: 0,
             removed_max: 0,
             with_examples: false,
         }

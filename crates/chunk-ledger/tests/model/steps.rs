@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use chunk_ledger::StoreOutcome;
 use stateright::{Model, Property};
 
 use crate::properties;
-use crate::rules::{Rules, Step};
+use crate::rules::{Rules, Runtime, Step};
 use crate::runtime::{AGE_MAX, COMMIT_RETRY, T0};
 use crate::world::{Probe, Process, Put, World};
 
@@ -37,6 +38,9 @@ impl Model for Rules {
             if process.requests.put.is_some() && world.lost_answers < self.lost_answers_max {
                 steps.push(Step::LosePut(index));
             }
+            if world.lost_uploads < self.lost_uploads_max {
+                self.losses(world, index, process, steps);
+            }
             if process.requests.commit.is_some() && world.lost_commits < self.lost_commits_max {
                 steps.extend([Step::LoseCommit(index), Step::LoseCommitAnswer(index)]);
             }
@@ -58,6 +62,9 @@ impl Model for Rules {
         let mut properties = properties::invariants();
         if self.with_examples {
             properties.extend(properties::examples());
+        }
+        if self.lost_uploads_max > 0 {
+            properties.extend(properties::examples_of_losses());
         }
         if self.removed_max > 0 {
             properties.extend(properties::examples_of_k1());
@@ -102,6 +109,19 @@ impl Rules {
         }
     }
 
+    /// How a process may lose what it has sent of a chunk.
+    fn losses(&self, world: &World, index: usize, process: &Process, steps: &mut Vec<Step>) {
+        if process.sink.as_ref().is_some_and(|sink| sink.ledger.opening().is_some()) {
+            steps.push(Step::LoseOpen(index));
+        }
+        // A sink that finds an object takes its word, and not that of the missing upload.
+        if let Some(Put { content, answer: None }) = &process.requests.put
+            && !world.objects.contains_key(&content.key())
+        {
+            steps.extend([Step::LoseUpload(index), Step::LoseUploadToItself(index)]);
+        }
+    }
+
     /// Does a step that is possible; `None` if it is not.
     fn take(&self, world: &mut World, step: Step) -> Option<()> {
         match step {
@@ -135,6 +155,9 @@ impl Rules {
             }
             Step::ApplyPut(_) | Step::AnswerPut(_) | Step::LosePut(_) => {
                 self.take_put(world, step)?
+            }
+            Step::LoseOpen(_) | Step::LoseUpload(_) | Step::LoseUploadToItself(_) => {
+                self.take_loss(world, step)?
             }
             Step::Commit(_) | Step::LoseCommit(_) | Step::LoseCommitAnswer(_) => {
                 self.take_commit(world, step)?
@@ -173,6 +196,26 @@ impl Rules {
                     let content = Arc::clone(&put.content);
                     self.abandon_put(world, content);
                 }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn take_loss(&self, world: &mut World, step: Step) -> Option<()> {
+        world.lost_uploads += 1;
+        match step {
+            Step::LoseOpen(index) => self.report(world, index, T0, |sink| sink.ledger.lose_open()),
+            Step::LoseUpload(index) | Step::LoseUploadToItself(index) => {
+                let put = world.processes[index].as_mut()?.requests.put.take()?;
+                if step == Step::LoseUploadToItself(index) {
+                    self.abandon_put(world, put.content);
+                }
+                let outcome = match self.runtime {
+                    Runtime::IgnoresLosses => StoreOutcome::Created,
+                    _ => StoreOutcome::Lost,
+                };
+                self.report(world, index, T0, |sink| sink.ledger.stored(outcome));
             }
             _ => return None,
         }

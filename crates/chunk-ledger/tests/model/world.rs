@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) lost_answers: u8,
     /// Commits that were given up.
     pub(crate) lost_commits: u8,
+    /// Chunks whose bytes were lost on their way to the store.
+    pub(crate) lost_uploads: u8,
 }
 
 /// A sink process from its first assignment to its end.
@@ -72,7 +74,8 @@ pub(crate) struct Probe {
     pub(crate) answer: Option<Option<Chunk>>,
 }
 
-/// A PUT that a process waits for.
+/// A PUT that a process waits for, or the completion of an upload: either creates the object at
+/// once, or does not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Put {
     pub(crate) content: Arc<Content>,
@@ -123,6 +126,7 @@ impl World {
             assignments: 0,
             lost_answers: 0,
             lost_commits: 0,
+            lost_uploads: 0,
         }
     }
 

@@ -30,6 +30,12 @@ enum Step {
     Sleep(Duration),
     Seal(usize, SealReason),
     AnswerProbe(usize),
+    /// A part of the open chunk sets off for the store; its size.
+    SendPart(usize, u64),
+    /// What is on its way to the store gets there.
+    StoreParts(usize),
+    /// The open chunk's upload is gone.
+    LoseOpen(usize),
     EndPut(usize, End),
     EndCommit(usize, End),
     LatePut,
@@ -43,12 +49,15 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let reason = prop_oneof![Just(SealReason::Revoked), Just(SealReason::Shutdown)];
-    let end = || prop_oneof![4 => Just(End::Answered), 1 => Just(End::AnswerLost), 1 => Just(End::Failed)];
+    let end = || prop_oneof![4 => Just(End::Answered), 1 => Just(End::AnswerLost), 1 => Just(End::Failed), 1 => Just(End::Lost)];
     let step = prop_oneof![
         30 => (any::<usize>(), 1..12_u8).prop_map(|(at, count)| Step::Deliver(at, count)),
         8 => (0..90_000_u64).prop_map(|millis| Step::Sleep(Duration::from_millis(millis))),
         3 => (any::<usize>(), reason).prop_map(|(at, reason)| Step::Seal(at, reason)),
         15 => any::<usize>().prop_map(Step::AnswerProbe),
+        6 => (any::<usize>(), 1..60_u64).prop_map(|(at, bytes)| Step::SendPart(at, bytes)),
+        6 => any::<usize>().prop_map(Step::StoreParts),
+        1 => any::<usize>().prop_map(Step::LoseOpen),
         15 => (any::<usize>(), end()).prop_map(|(at, end)| Step::EndPut(at, end)),
         15 => (any::<usize>(), end()).prop_map(|(at, end)| Step::EndCommit(at, end)),
         5 => Just(Step::LatePut),
@@ -103,6 +112,9 @@ fn take(world: &mut World, step: &Step) {
         Step::Sleep(duration) => world.sleep(*duration),
         Step::Seal(number, reason) => world.seal(at(number), *reason),
         Step::AnswerProbe(number) => world.answer_probe(at(number)),
+        Step::SendPart(number, bytes) => world.send_part(at(number), *bytes),
+        Step::StoreParts(number) => world.store_parts(at(number)),
+        Step::LoseOpen(number) => world.lose_open(at(number)),
         Step::EndPut(number, end) => world.end_put(at(number), *end),
         Step::EndCommit(number, end) => world.end_commit(at(number), *end),
         Step::LatePut => world.late_put(),
@@ -125,6 +137,7 @@ fn finish(world: &mut World) {
         for at in 0..world.partitions() {
             world.assign(at);
             while world.deliver(at) {}
+            world.store_parts(at);
             world.answer_probe(at);
             world.end_put(at, End::Answered);
             world.end_commit(at, End::Answered);
@@ -172,7 +185,7 @@ proptest! {
 fn the_runs_meet_all_that_the_protocol_is_made_for() {
     let mut runner = TestRunner::deterministic();
     let mut met = BTreeSet::new();
-    for _ in 0..300 {
+    for _ in 0..1000 {
         let case = cases().new_tree(&mut runner).unwrap().current();
         met.extend(run(case).met());
     }
@@ -183,6 +196,8 @@ fn the_runs_meet_all_that_the_protocol_is_made_for() {
         "conflict with oneself",
         "created",
         "late PUT",
+        "open chunk lost",
+        "upload lost",
         "own earlier try",
     ];
     assert_eq!(met, reasons.into_iter().chain(others).collect());

@@ -1,6 +1,8 @@
 //! A sink over some partitions, with its store and its group in memory. It does one thing at a
 //! time, says when, and checks the invariants after each.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub(crate) enum End {
     AnswerLost,
     /// It is not done, and somebody says so; a PUT may still arrive later.
     Failed,
+    /// It can't be done any more: an upload is gone. A commit just fails.
+    Lost,
 }
 
 /// The world of one sink.
@@ -68,7 +72,10 @@ struct Owned {
     read: Offset,
     held: Option<Message>,
     open: Vec<Offset>,
+    /// Of the open chunk: its size, and the share of that which is held here and on its way.
     open_bytes: u64,
+    held_bytes: u64,
+    part_bytes: u64,
     probe: Option<String>,
     put: Option<Content>,
     commit: Option<Offset>,
@@ -146,6 +153,8 @@ impl World {
             held: None,
             open: Vec::new(),
             open_bytes: 0,
+            held_bytes: 0,
+            part_bytes: 0,
             probe: None,
             put: None,
             commit: None,
@@ -160,6 +169,8 @@ impl World {
         let found = put.as_ref().map(|put| put.chunk);
         ledger.probed(found);
         ledger.stored(found.map_or(StoreOutcome::Created, StoreOutcome::Exists));
+        ledger.stored(StoreOutcome::Lost);
+        ledger.lose_open();
         ledger.commit_done(false, self.now);
         ledger.seal(SealReason::Revoked);
         assert!(invariants::silent(ledger.next_action(self.now + 2 * self.limits.age_max)), "L6");
@@ -197,7 +208,8 @@ impl World {
                 owned.held = None;
                 owned.open.push(message.mark.offset);
                 owned.open_bytes += message.bytes;
-                self.budget.set_open(*partition, owned.open_bytes);
+                owned.held_bytes += message.bytes;
+                self.budget.set_open(*partition, owned.held_bytes);
                 let rejected = message.is_rejected;
                 let outcome = if rejected { Appended::Rejected } else { Appended::Row };
                 owned.ledger.appended(outcome, owned.open_bytes);
@@ -230,95 +242,6 @@ impl World {
         }
     }
 
-    /// The store answers a probe, if one waits.
-    pub(crate) fn answer_probe(&mut self, index: usize) {
-        let Some(owned) = &mut self.lanes[index].owned else { return };
-        let Some(key) = owned.probe.take() else { return };
-        let found = self.objects.get(&key).map(|content| content.chunk);
-        self.met.extend(found.map(|_| "adopted by a probe"));
-        owned.ledger.probed(found);
-        self.obey(index);
-    }
-
-    /// A PUT ends, if one waits. Whatever is not answered is sent again.
-    pub(crate) fn end_put(&mut self, index: usize, end: End) {
-        let Some(owned) = &mut self.lanes[index].owned else { return };
-        let Some(content) = owned.put.clone() else { return };
-        match end {
-            End::Answered => {
-                owned.put = None;
-                let chunk = content.chunk;
-                let outcome = self.create(content);
-                self.met.insert(match outcome {
-                    StoreOutcome::Created => "created",
-                    StoreOutcome::Exists(winner) if winner == chunk => "own earlier try",
-                    StoreOutcome::Exists(winner) if winner.writer == chunk.writer => {
-                        "conflict with oneself"
-                    }
-                    StoreOutcome::Exists(_) => "conflict",
-                });
-                let lane = &mut self.lanes[index];
-                self.budget.release_storing(lane.partition);
-                if let Some(owned) = &mut lane.owned {
-                    owned.ledger.stored(outcome);
-                }
-                self.obey(index);
-            }
-            End::AnswerLost => {
-                self.create(content);
-            }
-            End::Failed => self.late_puts.push(content),
-        }
-    }
-
-    /// A commit ends, if one waits.
-    pub(crate) fn end_commit(&mut self, index: usize, end: End) {
-        let Lane { owned: Some(owned), committed, .. } = &mut self.lanes[index] else { return };
-        let Some(offset) = owned.commit.take() else { return };
-        if !matches!(end, End::Failed) {
-            *committed = Some(offset);
-        }
-        owned.ledger.commit_done(matches!(end, End::Answered), self.now);
-        self.obey(index);
-    }
-
-    /// A PUT that nobody waits for reaches the store.
-    pub(crate) fn late_put(&mut self) {
-        if let Some(content) = self.late_puts.pop() {
-            let outcome = self.create(content);
-            self.met.extend((outcome == StoreOutcome::Created).then_some("late PUT"));
-        }
-    }
-
-    /// Another process prolongs the chain by up to `messages` messages of one day.
-    pub(crate) fn rival(&mut self, index: usize, messages: usize) {
-        let lane = &self.lanes[index];
-        let start = self.ranges(lane).iter().map(|range| range.end).max();
-        let start = start.unwrap_or(lane.log_start);
-        let mut taken = lane.log.iter().filter(|message| message.mark.offset >= start).peekable();
-        let Some(first) = taken.peek().map(|message| message.mark) else { return };
-        let day = first.timestamp.day();
-        let taken: Vec<_> = taken
-            .take_while(|message| message.mark.timestamp.day() <= day)
-            .take(messages.max(1))
-            .collect();
-        let last = taken[taken.len() - 1].mark;
-        let range = OffsetRange { start, end: last.offset.next() };
-        let rejected = taken.iter().filter(|message| message.is_rejected).count() as u64;
-        let chunk = Chunk {
-            partition: lane.partition,
-            range,
-            first,
-            last_timestamp: last.timestamp,
-            rows: taken.len() as u64 - rejected,
-            rejected,
-            gaps: range.len() - taken.len() as u64,
-            writer: RIVAL,
-        };
-        let offsets = taken.iter().map(|message| message.mark.offset).collect();
-        self.create(Content { chunk, offsets });
-    }
-
     /// Whether every message is stored and committed.
     pub(crate) fn is_complete(&self) -> bool {
         self.lanes.iter().all(|lane| {
@@ -341,14 +264,15 @@ impl World {
                     let offsets = std::mem::take(&mut owned.open);
                     owned.put = Some(Content { chunk, offsets });
                     // Closing the encoder makes it smaller rather than larger.
-                    let object_bytes = std::mem::take(&mut owned.open_bytes).div_ceil(2);
-                    self.budget.set_storing(*partition, object_bytes);
+                    let rest = owned.held_bytes.div_ceil(2);
+                    (owned.open_bytes, owned.held_bytes, owned.part_bytes) = (0, 0, 0);
+                    self.budget.set_storing(*partition, rest);
                 }
                 Action::Seek { offset } => {
                     (owned.held, owned.read) = (None, offset);
                     owned.open.clear();
-                    owned.open_bytes = 0;
-                    self.budget.set_open(*partition, 0);
+                    (owned.open_bytes, owned.held_bytes, owned.part_bytes) = (0, 0, 0);
+                    self.budget.discard_open(*partition);
                 }
                 Action::Commit { offset } => owned.commit = Some(offset),
             }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use chunk_ledger::{Action, Chunk, Fault, ObjectName, Offset, Partition, SealReason, StoreOutcome};
 use tracing::{debug, error, info, warn};
 
-use super::{Commit, Event, Mode, Sink, SinkError};
+use super::uploads::Sending;
+use super::{Commit, Event, Mode, Sealed, Sink, SinkError, Storing};
+use crate::encode::Closed;
 use crate::store::{Found, UnreadableObject};
 
 /// How long a partition that could not be resumed waits for the next try.
@@ -26,11 +27,16 @@ impl Sink {
                 Action::Commit { offset } => self.commit(partition, offset)?,
                 Action::Seek { offset } => {
                     debug!(%partition, %offset, "seeking");
-                    self.budget.set_open(partition, 0);
+                    self.budget.discard_open(partition);
+                    let must_leave = self.must_leave(partition);
                     if let Some(lane) = self.lanes.get_mut(&partition) {
                         lane.discard_chunk();
                         // Fetching goes on from the new position, below.
                         lane.paused = true;
+                        // A drain had come to its end with messages that it now has to take again.
+                        if !must_leave && lane.drain_until.is_some_and(|end| offset < end) {
+                            lane.leaving = false;
+                        }
                     }
                 }
             }
@@ -50,8 +56,7 @@ impl Sink {
         lane.is_fault_reported = true;
         // The ledger has given up the open chunk.
         lane.discard_chunk();
-        self.budget.set_open(partition, 0);
-        self.memory_blocked = false;
+        self.budget.discard_open(partition);
         error!(error = %fault, "partition stopped");
         self.metrics.partitions_stopped.inc();
         self.health.not_ready("partitions", fault.to_string());
@@ -129,17 +134,30 @@ impl Sink {
     fn store_chunk(&mut self, chunk: Chunk, reason: SealReason) -> Result<(), SinkError> {
         let partition = chunk.partition;
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
-        let (object, letters) = lane.close_chunk(&chunk)?;
-        self.budget.set_storing(partition, object.len() as u64);
-        let (store, events, epoch) = (self.store.clone(), self.events.0.clone(), lane.epoch);
+        let Sealed { object: Closed { rest, object_bytes }, upload, letters } =
+            lane.close_chunk(&chunk)?;
+        let (epoch, swept) = (lane.epoch, lane.swept.clone());
+        self.budget.set_storing(partition, rest.iter().map(|part| part.len() as u64).sum());
+        let sending = self.send_rest(&chunk.opening(), upload, rest, swept);
+        let upload = match &sending {
+            Sending::InOnePiece(_) => None,
+            Sending::InParts(id, _) => Some(*id),
+        };
+        let (store, events) = (self.store.clone(), self.events());
         let task = tokio::spawn(async move {
-            let event = match letters.acknowledged().await {
-                Ok(()) => create(&store, chunk, reason, object, epoch).await,
-                Err(broken) => Event::Broken(broken),
+            let created = match (letters.acknowledged().await, sending) {
+                (Err(broken), _) => Err(broken),
+                (Ok(()), Sending::InOnePiece(object)) => Ok(store.create(&chunk, object).await),
+                (Ok(()), Sending::InParts(_, upload)) => Ok(upload.complete(&chunk).await),
             };
-            let _ = events.send(event);
+            let _ = events.send(match created {
+                Ok(outcome) => Event::Stored { epoch, chunk, reason, object_bytes, outcome },
+                Err(broken) => Event::Broken(broken),
+            });
         });
-        lane.storing = Some(task.abort_handle());
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.storing = Some(Storing { task: task.abort_handle(), upload });
+        }
         Ok(())
     }
 
@@ -157,7 +175,6 @@ impl Sink {
         };
         lane.storing = None;
         self.budget.release_storing(partition);
-        self.memory_blocked = false;
         match outcome {
             Ok(outcome) => {
                 lane.ledger.stored(outcome);
@@ -167,6 +184,7 @@ impl Sink {
                         let (ours, theirs) = (chunk.range, winner.range);
                         info!(%partition, %ours, %theirs, writer = %winner.writer, "lost the race for a chunk, adopting the winner's");
                     }
+                    StoreOutcome::Lost => {}
                     outcome => self.count_stored(chunk, reason, object_bytes, outcome),
                 }
             }
@@ -232,16 +250,4 @@ impl Sink {
         }
         self.pump(partition)
     }
-}
-
-async fn create(
-    store: &crate::store::Store,
-    chunk: Chunk,
-    reason: SealReason,
-    object: Bytes,
-    epoch: u64,
-) -> Event {
-    let object_bytes = object.len() as u64;
-    let outcome = store.create(&chunk, object).await;
-    Event::Stored { epoch, chunk, reason, object_bytes, outcome }
 }

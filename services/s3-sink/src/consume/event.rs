@@ -3,7 +3,7 @@
 use chunk_ledger::{Chunk, OffsetRange, Partition, SealReason, StoreOutcome};
 use rdkafka::error::KafkaResult;
 
-use super::{Commit, GroupEvent, Resume, Watermarks};
+use super::{Commit, GroupEvent, Resume, UploadId, Watermarks};
 use crate::store::{Found, UnreadableObject};
 
 /// Everything that can happen to the loop besides a message.
@@ -39,7 +39,23 @@ pub enum Event {
         /// The answer of the store.
         found: Found,
     },
-    /// A chunk's PUT was decided.
+    /// A part of a chunk is stored, and out of memory.
+    PartStored {
+        /// The partition.
+        partition: Partition,
+        /// Which upload.
+        upload: UploadId,
+        /// Size of the part.
+        bytes: u64,
+    },
+    /// An upload can't be completed any more.
+    UploadLost {
+        /// The partition.
+        partition: Partition,
+        /// Which upload.
+        upload: UploadId,
+    },
+    /// Whether a chunk's object is created was decided.
     Stored {
         /// Its assignment.
         epoch: u64,

@@ -264,6 +264,9 @@ impl Group {
     }
 }
 
+/// The least that librdkafka takes as `fetch.max.bytes`: its `message.max.bytes`.
+const FETCH_BYTES_MIN: u64 = 1_000_000;
+
 /// Our defaults, what the user wants instead, and what the protocol relies on, in this order.
 fn client_config(kafka: &KafkaConfig, is_drain: bool, queue_bytes_max: u64) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -274,6 +277,8 @@ fn client_config(kafka: &KafkaConfig, is_drain: bool, queue_bytes_max: u64) -> C
         // One queue for all partitions: its limit bounds what is fetched ahead.
         .set("queued.max.messages.kbytes", (queue_bytes_max / 1024).max(1024).to_string())
         .set("fetch.message.max.bytes", "524288")
+        // Of one answer, which is in memory as a whole: with many partitions it would be 50 MiB.
+        .set("fetch.max.bytes", (queue_bytes_max / 2).max(FETCH_BYTES_MIN).to_string())
         // At its default of a second a queue that was full stays empty for as long.
         .set("fetch.queue.backoff.ms", "10")
         // A fetch that is under way delays a partition that begins or is resumed by as much.

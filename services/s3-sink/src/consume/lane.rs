@@ -1,5 +1,6 @@
-//! One partition's lane: its ledger, the encoder of its open chunk, and the dead letters that must
-//! be acknowledged before the chunk is stored. No Kafka, no S3.
+//! One partition's lane: its ledger, the encoder of its open chunk, the upload that takes its
+//! parts, and the dead letters that must be acknowledged before the chunk is stored. No Kafka, no
+//! requests to S3.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,12 @@ use chunk_ledger::{
 };
 use parquet::file::properties::WriterPropertiesPtr;
 use pipeline_model::message::PersonRef;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::letters::Letters;
-use crate::encode::{ChunkEncoder, EncodeError};
+use crate::encode::{ChunkEncoder, Closed, EncodeError, ROW_GROUP_BYTES_MIN};
+use crate::store::Upload;
 
 /// Memory is taken from the budget in steps of this many bytes, not for each message.
 const RESERVATION_BYTES: u64 = 64 << 10;
@@ -29,6 +32,33 @@ pub struct LaneConfig {
     pub topic: Arc<str>,
     /// How Parquet is written.
     pub properties: WriterPropertiesPtr,
+    /// Size of the parts in which an object is uploaded while its chunk fills; one that is no
+    /// larger is created in one piece.
+    pub part_bytes: usize,
+}
+
+/// Tells one upload of this process from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadId(pub u64);
+
+/// A chunk that was closed, on its way to the store.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The parts that were not sent yet, and the object's size.
+    pub object: Closed,
+    /// Where the other parts went, if there are any.
+    pub upload: Option<(UploadId, Upload)>,
+    /// Must be acknowledged first.
+    pub letters: Letters,
+}
+
+/// The sealed chunk that is being stored.
+#[derive(Debug)]
+pub struct Storing {
+    /// The task that stores it.
+    pub task: AbortHandle,
+    /// Its upload, if it is stored in parts.
+    pub upload: Option<UploadId>,
 }
 
 /// The lane of one partition during one assignment.
@@ -40,6 +70,11 @@ pub struct Lane {
     pub ledger: PartitionLedger,
     encoder: ChunkEncoder,
     letters: Letters,
+    /// Where the open chunk's parts go, once there is one.
+    pub upload: Option<(UploadId, Upload)>,
+    /// Its sender is gone once what earlier owners left of their uploads is removed: ours begin
+    /// after that.
+    pub swept: watch::Receiver<()>,
     reserved_bytes: u64,
     /// Whether Kafka is told not to fetch the partition.
     pub paused: bool,
@@ -53,8 +88,8 @@ pub struct Lane {
     pub resume_not_before: Duration,
     /// Whether a fault of the ledger was made known.
     pub is_fault_reported: bool,
-    /// The task that stores the sealed chunk.
-    pub storing: Option<AbortHandle>,
+    /// The chunk that is being stored.
+    pub storing: Option<Storing>,
 }
 
 impl Lane {
@@ -65,15 +100,18 @@ impl Lane {
         partition: Partition,
         position: Offset,
         committed: Option<Offset>,
+        swept: watch::Receiver<()>,
     ) -> Self {
         let ledger =
             PartitionLedger::new(partition, config.writer, config.limits, position, committed);
         Self {
-            encoder: ChunkEncoder::new(Arc::clone(&config.properties)),
+            encoder: ChunkEncoder::new(Arc::clone(&config.properties), config.part_bytes),
             config,
             epoch,
             ledger,
             letters: Letters::default(),
+            upload: None,
+            swept,
             reserved_bytes: 0,
             paused: false,
             leaving: false,
@@ -101,11 +139,11 @@ impl Lane {
         if self.leaving { Verdict::Hold } else { self.ledger.offer(mark, now) }
     }
 
-    /// Appends a row that the ledger let in.
-    pub fn append_row(&mut self, person: &PersonRef<'_>, mark: Mark) -> Result<(), EncodeError> {
-        self.encoder.append(person, self.ledger.partition(), mark)?;
+    /// Appends a row that the ledger let in; true if that closed a row group.
+    pub fn append_row(&mut self, person: &PersonRef<'_>, mark: Mark) -> Result<bool, EncodeError> {
+        let is_closed = self.encoder.append(person, self.ledger.partition(), mark)?;
         self.ledger.appended(Appended::Row, self.encoder.object_bytes());
-        Ok(())
+        Ok(is_closed)
     }
 
     /// Appends a dead letter that the ledger let in.
@@ -136,20 +174,41 @@ impl Lane {
         self.reserved_bytes = bytes;
     }
 
-    /// Closes the open chunk: the object's bytes, and the dead letters to wait for.
-    pub fn close_chunk(&mut self, chunk: &Chunk) -> Result<(Bytes, Letters), EncodeError> {
+    /// Bytes of rows that could be compressed now, if it is worth while.
+    pub fn compressible_bytes(&self) -> Option<u64> {
+        Some(self.encoder.waiting_bytes()).filter(|bytes| *bytes >= ROW_GROUP_BYTES_MIN)
+    }
+
+    /// Compresses the rows that wait for their row group.
+    pub fn compress(&mut self) -> Result<(), EncodeError> {
+        self.encoder.close_row_group()
+    }
+
+    /// Takes the parts of the open chunk that are full, and gives back what was reserved beyond
+    /// the rest.
+    pub fn take_parts(&mut self) -> Vec<Bytes> {
+        let parts = self.encoder.take_parts();
+        let needed = self.encoder.memory_bytes().next_multiple_of(RESERVATION_BYTES);
+        self.reserved_bytes = self.reserved_bytes.min(needed);
+        parts
+    }
+
+    /// Closes the open chunk.
+    pub fn close_chunk(&mut self, chunk: &Chunk) -> Result<Sealed, EncodeError> {
+        let upload = self.upload.take();
         let (encoder, letters) = self.take_open();
-        Ok((encoder.close(&self.config.topic, chunk)?, letters))
+        Ok(Sealed { object: encoder.close(&self.config.topic, chunk)?, upload, letters })
     }
 
     /// Forgets the open chunk.
     pub fn discard_chunk(&mut self) {
+        self.upload = None;
         drop(self.take_open());
     }
 
     fn take_open(&mut self) -> (ChunkEncoder, Letters) {
         self.reserved_bytes = 0;
-        let empty = ChunkEncoder::new(Arc::clone(&self.config.properties));
+        let empty = ChunkEncoder::new(Arc::clone(&self.config.properties), self.config.part_bytes);
         (std::mem::replace(&mut self.encoder, empty), std::mem::take(&mut self.letters))
     }
 }

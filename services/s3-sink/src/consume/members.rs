@@ -100,12 +100,14 @@ impl Sink {
 
     /// Opens a lane for each partition and lets Kafka fetch.
     fn begin(&mut self, points: &[Resume]) -> Result<(), SinkError> {
+        let mut swept = self.sweep_uploads(points.iter().map(|point| point.partition));
         for Resume { partition, committed, position, log_end } in points.iter().copied() {
             // The eager protocol may assign again what it has not revoked.
             self.drop_lane(partition);
             info!(%partition, %position, committed = committed.map(|offset| offset.0), "partition begins");
-            let mut lane =
-                Lane::new(self.lane_config.clone(), self.epoch, partition, position, committed);
+            let Some(swept) = swept.remove(&partition) else { continue };
+            let config = self.lane_config.clone();
+            let mut lane = Lane::new(config, self.epoch, partition, position, committed, swept);
             if let Mode::Drain(ends) = &self.mode {
                 // A partition that is newer than the drain is none of its business.
                 let end = ends.get(&partition).copied().unwrap_or(position);
@@ -141,14 +143,14 @@ impl Sink {
         if let Some(assigning) = &mut self.assigning {
             assigning.partitions.retain(|partition| !partitions.contains(partition));
         }
-        let mut deadline = self.now();
+        let patience = if lost { Duration::ZERO } else { self.drain_timeout };
+        let deadline = self.now() + patience;
+        self.revoking.push(Revoking { partitions: partitions.clone(), deadline });
         if !lost {
-            deadline += self.drain_timeout;
-            for partition in &partitions {
-                self.leave(*partition, SealReason::Revoked)?;
+            for partition in partitions {
+                self.leave(partition, SealReason::Revoked)?;
             }
         }
-        self.revoking.push(Revoking { partitions, deadline });
         self.finish_revocations()
     }
 
@@ -237,6 +239,12 @@ impl Sink {
         self.pump(partition)
     }
 
+    /// Whether nothing more may be taken for the partition, wherever a drain of it ends.
+    pub(super) fn must_leave(&self, partition: Partition) -> bool {
+        let is_revoked = |revoking: &Revoking| revoking.partitions.contains(&partition);
+        self.stop_at.is_some() || self.revoking.iter().any(is_revoked)
+    }
+
     fn drop_lane(&mut self, partition: Partition) {
         if let Some(mut lane) = self.lanes.remove(&partition) {
             if lane.ledger.fault().is_some() {
@@ -244,13 +252,13 @@ impl Sink {
             }
             lane.ledger.revoke();
             self.committer.withdraw(partition);
-            // A PUT that is under way may still win; that is as good as its loss.
-            if let Some(task) = lane.storing.take() {
-                task.abort();
+            // A PUT that is under way may still win; that is as good as its loss. An upload that
+            // is not completed yet is removed.
+            if let Some(storing) = lane.storing.take() {
+                storing.task.abort();
             }
         }
         self.budget.remove(partition);
-        self.memory_blocked = false;
         // Absent when the partition never had a report.
         let _ = self.metrics.lag.remove_label_values(&[&partition.to_string()]);
         if self.lanes.values().all(|lane| lane.ledger.fault().is_none()) {

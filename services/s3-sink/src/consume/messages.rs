@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::{Event, Sink, SinkError, Watermarks};
 use crate::dead_letter::{NO_TIMESTAMP, Refusal, UNSUPPORTED_VERSION};
-use crate::decode::row_bytes_max;
+use crate::decode::row_memory_bytes_max;
 
 /// Shortest time between two questions of one partition why offsets are missing.
 const GAP_QUESTION_PERIOD: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ impl Sink {
             self.letters_blocked = true;
             return self.hold(partition);
         }
-        if !self.reserve(partition, row_bytes_max(message.payload_len()))? {
+        if !self.reserve(partition, row_memory_bytes_max(message.payload_len()))? {
             return self.hold(partition);
         }
         loop {
@@ -69,7 +69,11 @@ impl Sink {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
         self.metrics.messages.inc();
         match decoded {
-            Ok(person) => lane.append_row(&person, mark)?,
+            Ok(person) => {
+                if lane.append_row(&person, mark)? {
+                    self.send_parts(partition);
+                }
+            }
             Err(refusal) => {
                 let Refusal { reason, detail } = &refusal;
                 if lane.dead_letters() < LETTERS_LOGGED_PER_CHUNK {
@@ -78,6 +82,7 @@ impl Sink {
                 lane.append_dead_letter(self.dead_letters.send(message.detach(), refusal));
             }
         }
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
         if lane.drain_until.is_some_and(|end| lane.ledger.position() >= end) {
             return self.leave(partition, SealReason::Shutdown);
         }
@@ -85,55 +90,6 @@ impl Sink {
             self.pump(partition)?;
         }
         Ok(())
-    }
-
-    /// Makes room in the budget for `more` bytes in the partition's open chunk. Where there is
-    /// none the largest open chunk is sealed, and consuming waits until it has left memory.
-    fn reserve(&mut self, partition: Partition, more: u64) -> Result<bool, SinkError> {
-        let reservation = |sink: &Self| {
-            let lane = sink.lanes.get(&partition)?;
-            let bytes = lane.reservation_for(more)?;
-            Some((bytes, bytes - lane.reserved_bytes()))
-        };
-        let Some((mut bytes, mut additional)) = reservation(self) else { return Ok(true) };
-        while !self.budget.admits(additional) {
-            let Some(largest) = self.budget.relief() else {
-                self.memory_blocked = true;
-                return Ok(false);
-            };
-            if let Some(lane) = self.lanes.get_mut(&largest) {
-                lane.ledger.seal(SealReason::Memory);
-            }
-            let before = self.budget.bytes();
-            self.pump(largest)?;
-            if self.budget.bytes() >= before {
-                self.memory_blocked = true;
-                return Ok(false);
-            }
-            // The chunk that was sealed may have been this very one.
-            match reservation(self) {
-                Some(needed) => (bytes, additional) = needed,
-                None => return Ok(true),
-            }
-        }
-        if let Some(lane) = self.lanes.get_mut(&partition) {
-            lane.reserve(bytes);
-            self.budget.set_open(partition, bytes);
-        }
-        Ok(true)
-    }
-
-    /// Stops fetching the partition until its lane takes messages again.
-    fn hold(&mut self, partition: Partition) -> Result<(), SinkError> {
-        if let Some(lane) = self.lanes.get_mut(&partition)
-            && lane.ledger.open_since().is_none()
-        {
-            // Nothing was opened with what the message in hand had reserved.
-            lane.reserve(0);
-            self.budget.set_open(partition, 0);
-        }
-        self.pause(partition);
-        self.pump(partition)
     }
 
     /// Handles an error that came in place of a message.

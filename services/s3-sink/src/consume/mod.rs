@@ -12,7 +12,9 @@ mod group;
 mod lane;
 mod letters;
 mod members;
+mod memory;
 mod messages;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -27,7 +29,7 @@ use tracing::{info, warn};
 pub use commit::{Commit, Committer};
 pub use event::Event;
 pub use group::{ClientError, Group, GroupEvent, Resume, Watermarks};
-pub use lane::{Lane, LaneConfig};
+pub use lane::{Lane, LaneConfig, Sealed, Storing, UploadId};
 
 use crate::config::KafkaConfig;
 use crate::dead_letter::DeadLetters;
@@ -146,6 +148,8 @@ pub struct Sink {
     drained: members::Drained,
     /// When each error of the Kafka client, by librdkafka's number, was logged last.
     kafka_errors_logged: BTreeMap<Option<i32>, Duration>,
+    /// Uploads begun so far.
+    uploads_begun: u64,
     /// Nothing is fetched until chunks leave memory.
     memory_blocked: bool,
     /// Nothing is fetched until dead letters are acknowledged.
@@ -182,6 +186,7 @@ impl Sink {
             has_joined: false,
             drained: members::Drained::default(),
             kafka_errors_logged: BTreeMap::new(),
+            uploads_begun: 0,
             memory_blocked: false,
             letters_blocked: false,
         })
@@ -266,6 +271,11 @@ impl Sink {
                 Ok(())
             }
             Event::Probed { partition, epoch, found } => self.on_probed(partition, epoch, found),
+            Event::PartStored { partition, upload, bytes } => {
+                self.on_part_stored(partition, upload, bytes);
+                Ok(())
+            }
+            Event::UploadLost { partition, upload } => self.on_upload_lost(partition, upload),
             Event::Stored { epoch, chunk, reason, object_bytes, outcome } => {
                 self.on_stored(epoch, &chunk, reason, object_bytes, outcome)
             }
@@ -278,6 +288,7 @@ impl Sink {
         if self.letters_blocked && self.dead_letters.has_room() {
             self.letters_blocked = false;
         }
+        self.unblock_memory();
         let partitions: Vec<_> = self.lanes.keys().copied().collect();
         for partition in partitions {
             self.pump(partition)?;
@@ -285,12 +296,6 @@ impl Sink {
         self.finish_revocations()?;
         self.retry_assignment();
         self.follow_drain();
-        // Nothing is left that could free memory, so none can be held.
-        let can_free =
-            |lane: &Lane| lane.ledger.storing().is_some() || lane.ledger.open_since().is_some();
-        if self.memory_blocked && !self.lanes.values().any(can_free) {
-            self.memory_blocked = false;
-        }
         self.metrics.held_bytes.set(self.budget.bytes().cast_signed());
         self.metrics.memory_blocked.set(i64::from(self.memory_blocked));
         Ok(())

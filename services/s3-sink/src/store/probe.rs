@@ -1,24 +1,36 @@
 //! The start-up probe: exactly once rests on the store refusing to create an object twice, so the
-//! sink tries that before it trusts it.
+//! sink tries that before it trusts it, with objects in one piece and with objects in parts.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_sdk_s3::types::CompletedPart;
 use bytes::Bytes;
 use chunk_ledger::WriterId;
 use futures::future::join_all;
 use tracing::{info, warn};
 
+use super::multipart::UploadName;
 use super::{Put, RequestError, Store};
 
 /// Writers that race for the probe object. Stores that check the condition and create the object
 /// in two steps let several win.
 const RACERS: usize = 8;
+/// The same for objects in parts, which take three requests each.
+const UPLOAD_RACERS: usize = 4;
 /// Answers that are neither "created" nor "exists" before the probe gives up.
 const FAILURES_MAX: u32 = 8;
 /// Chunks are adopted by their metadata.
 const METADATA: (&str, &str) = ("probe", "kept");
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the store can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probed {
+    /// It creates objects of parts as conditionally as others. Where it does not, objects must be
+    /// created in one piece.
+    pub takes_parts: bool,
+}
 
 /// Why the store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +64,7 @@ pub enum ProbeError {
     /// The credentials are wrong or lack a right.
     #[error(
         "the store refuses access to bucket {bucket:?}: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they \
-         allow s3:PutObject, s3:GetObject, s3:ListBucket and s3:DeleteObject"
+         allow s3:PutObject, s3:GetObject, s3:ListBucket, s3:DeleteObject and s3:AbortMultipartUpload"
     )]
     Denied {
         /// The bucket.
@@ -67,9 +79,32 @@ pub enum ProbeError {
 
 impl Store {
     /// Creates the same object several times, in a race and one after another, and fails if the
-    /// store let more than one through, or does not keep their metadata. The objects are deleted
-    /// again.
-    pub async fn probe(&self, writer: WriterId) -> Result<(), ProbeError> {
+    /// store let more than one through, or does not keep their metadata; then tells whether it
+    /// does as well with objects in parts. The objects are deleted again.
+    pub async fn probe(&self, writer: WriterId) -> Result<Probed, ProbeError> {
+        self.probe_objects(writer).await?;
+        let takes_parts = match self.probe_uploads(writer).await {
+            Ok(winners @ 0..=1) => {
+                info!(bucket = self.bucket, winners, "the store honours conditional writes");
+                true
+            }
+            Ok(winners) => {
+                warn!(
+                    winners,
+                    "the store honours conditional writes, but not where an object is completed from parts; objects are stored in one piece, and sealed early where that needs too much memory"
+                );
+                false
+            }
+            Err(ProbeError::Failed(error)) if error.is_refusal() => {
+                warn!(%error, "the store refuses objects in parts; they are stored in one piece, and sealed early where that needs too much memory");
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Probed { takes_parts })
+    }
+
+    async fn probe_objects(&self, writer: WriterId) -> Result<(), ProbeError> {
         let key = self.layout.probe_key(writer);
         // One at first, so that a missing bucket or a wrong password is said once and not in eight voices.
         let first = self.probe_put(&key).await?;
@@ -80,12 +115,7 @@ impl Store {
         let metadata = self.probe_metadata(&key).await?;
         let absent = self.probe_metadata(&format!("{key}-absent")).await?;
         for key in [&key, &race_key] {
-            if let Err(error) =
-                self.client.delete_object().bucket(&self.bucket).key(key).send().await
-            {
-                let error = super::request_error("DELETE", key, &error);
-                warn!(%error, "the start-up probe's object could not be deleted; it does no harm");
-            }
+            self.delete_probe(key).await;
         }
         for (tries, key) in
             [(vec![first, again[0]], key), ([race, vec![again[1]]].concat(), race_key)]
@@ -100,8 +130,58 @@ impl Store {
         if kept.map(String::as_str) != Some(METADATA.1) || absent.is_some() {
             return Err(ProbeError::NoMetadata);
         }
-        info!(bucket = self.bucket, racers = RACERS, "the store honours conditional writes");
         Ok(())
+    }
+
+    /// Completes uploads of the same object, in a race and one afterwards; how many the store let
+    /// through. None is no proof of anything, as above.
+    async fn probe_uploads(&self, writer: WriterId) -> Result<usize, ProbeError> {
+        let key = format!("{}-parts", self.layout.probe_key(writer));
+        let begun = join_all((0..=UPLOAD_RACERS).map(|_| self.probe_parts(&key))).await;
+        let begun = begun.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let (last, racers) = begun.split_at(1);
+        let race = join_all(racers.iter().map(|upload| self.probe_join(upload))).await;
+        let again = join_all(last.iter().map(|upload| self.probe_join(upload))).await;
+        let mut winners = 0;
+        for ((name, _), joined) in racers.iter().chain(last).zip(race.into_iter().chain(again)) {
+            if joined? == Put::Created {
+                winners += 1;
+            } else if let Err(error) = self.remove_parts(name).await {
+                warn!(%error, "the start-up probe's upload could not be removed; it does no harm");
+            }
+        }
+        self.delete_probe(&key).await;
+        Ok(winners)
+    }
+
+    async fn probe_parts(&self, key: &str) -> Result<(UploadName, CompletedPart), ProbeError> {
+        let metadata = || [(METADATA.0, METADATA.1.to_owned())];
+        let name = self.insist(async || self.begin_parts(key, metadata()).await).await?;
+        let body = || Bytes::from_static(b"probe");
+        let part = self.insist(async || self.put_part(&name, 1, body()).await).await?;
+        Ok((name, part))
+    }
+
+    async fn probe_join(
+        &self,
+        (name, part): &(UploadName, CompletedPart),
+    ) -> Result<Put, ProbeError> {
+        let join = async || {
+            let joined = self.join_parts(name, std::slice::from_ref(part), 5).await;
+            match joined {
+                // It was refused, or it is an earlier try that was not.
+                Err(error) if error.is_conflict() || error.is_no_such_upload() => Ok(Put::Exists),
+                joined => joined,
+            }
+        };
+        self.insist(join).await
+    }
+
+    async fn delete_probe(&self, key: &str) {
+        if let Err(error) = self.client.delete_object().bucket(&self.bucket).key(key).send().await {
+            let error = super::request_error("DELETE", key, &error);
+            warn!(%error, "the start-up probe's object could not be deleted; it does no harm");
+        }
     }
 
     async fn probe_put(&self, key: &str) -> Result<Put, ProbeError> {
@@ -114,7 +194,8 @@ impl Store {
         &self,
         key: &str,
     ) -> Result<Option<HashMap<String, String>>, ProbeError> {
-        self.insist(|| self.metadata_of(key)).await
+        let found = self.insist(|| self.metadata_of(key)).await?;
+        Ok(found.map(|(metadata, _)| metadata))
     }
 
     /// Repeats what may heal, and says at once what does not.
@@ -132,6 +213,7 @@ impl Store {
             match (error.code.as_deref(), error.status) {
                 (Some("NoSuchBucket"), _) => return Err(ProbeError::NoBucket { bucket }),
                 (_, Some(401 | 403)) => return Err(ProbeError::Denied { bucket, source: error }),
+                (Some("NotImplemented" | "MethodNotAllowed"), _) => return Err(error.into()),
                 _ => {}
             }
             failures += 1;

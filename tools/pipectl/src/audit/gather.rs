@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chunk_ledger::invariants::{Break, chain_breaks};
-use chunk_ledger::{Chunk, Layout, Offset, OffsetRange, Partition, from_metadata};
+use chunk_ledger::{Chunk, Described, Layout, Offset, OffsetRange, Partition, describe as read};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::spawn_blocking;
 
@@ -12,6 +12,7 @@ use super::AuditError;
 use super::check::{Contents, Dropped, KafkaFacts, Object, ObjectKind};
 use super::deep;
 use super::finding::{Check, Finding};
+use super::footer;
 use super::gaps::Gaps;
 use super::remote::RemoteObject;
 use crate::kafka::{Cluster, ClusterError, KafkaConfig, PartitionOffsets};
@@ -62,22 +63,31 @@ pub(crate) async fn describe(
 ) -> Result<Vec<Object>, StoreError> {
     let progress = progress::bar("metadata", listed.len() as u64);
     stream::iter(listed)
-        .map(async |Listed { key, bytes }| {
-            let kind = kind(store, layout, &key).await?;
+        .map(async |listed| {
+            let kind = kind(store, layout, &listed).await?;
             progress.advance(1);
-            Ok(Object { key, bytes, kind })
+            Ok(Object { key: listed.key, bytes: listed.bytes, kind })
         })
         .buffered(HEADS_MAX)
         .try_collect()
         .await
 }
 
-async fn kind(store: &Store, layout: &Layout, key: &str) -> Result<ObjectKind, StoreError> {
-    let Some(name) = layout.parse(key) else { return Ok(ObjectKind::Foreign) };
-    let Some(metadata) = store.head(key).await? else {
+async fn kind(store: &Store, layout: &Layout, listed: &Listed) -> Result<ObjectKind, StoreError> {
+    let Some(name) = layout.parse(&listed.key) else { return Ok(ObjectKind::Foreign) };
+    let Some(metadata) = store.head(&listed.key).await? else {
         return Ok(ObjectKind::Vanished { name });
     };
-    let metadata = from_metadata(layout.topic(), |name| metadata.get(name).map(String::as_str));
+    let metadata = match read(layout.topic(), |name| metadata.get(name).map(String::as_str)) {
+        Ok(Described::Whole(chunk)) => Ok(chunk),
+        Ok(Described::InFooter(opening)) => {
+            match footer::chunk(store, layout.topic(), listed, &opening).await? {
+                Some(metadata) => metadata,
+                None => return Ok(ObjectKind::Vanished { name }),
+            }
+        }
+        Err(error) => Err(error),
+    };
     Ok(ObjectKind::Chunk { name, metadata })
 }
 

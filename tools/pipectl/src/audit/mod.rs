@@ -6,6 +6,7 @@
 pub mod check;
 mod deep;
 pub mod finding;
+mod footer;
 mod gaps;
 mod gather;
 mod partition;
