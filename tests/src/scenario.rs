@@ -30,7 +30,6 @@ pub struct Scenario {
     stack: LocalStack,
     cluster: Option<Cluster>,
     topic: String,
-    bootstrap_servers: String,
     /// Where the bucket's objects lie.
     objects: PathBuf,
     folder: PathBuf,
@@ -110,12 +109,10 @@ impl Scenario {
             kafka: Some(KafkaOptions::with_topic(TOPIC, partitions)),
             ..Options::new(folder.join("stack"))
         })?;
-        let kafka = stack.kafka().context("the stack has no Kafka")?;
         let s3 = stack.s3().context("the stack has no store")?;
         Ok(Self {
             cluster: None,
             topic: TOPIC.to_owned(),
-            bootstrap_servers: kafka.bootstrap_servers()?,
             objects: s3.objects_dir().join(&s3.options().bucket),
             stack,
             folder,
@@ -143,7 +140,6 @@ impl Scenario {
             ..Options::new(folder.join("stack"))
         })?;
         let scenario = Self {
-            bootstrap_servers: facts.bootstrap_servers.clone(),
             objects: facts.objects.join(&topic),
             cluster: Some(cluster),
             topic,
@@ -220,8 +216,7 @@ impl Scenario {
     /// The environment that points a service at the stack.
     pub fn environment(&self, more: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
         let mut environment: BTreeMap<String, String> = self.stack.env()?.into_iter().collect();
-        let servers = self.bootstrap_servers.clone();
-        environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), servers);
+        environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), self.bootstrap_servers()?);
         environment.insert("KAFKA_TOPIC".to_owned(), self.topic.clone());
         if self.cluster.is_some() {
             // Tests share the cluster, and must not share a group or a history.
@@ -268,7 +263,7 @@ impl Scenario {
         messages: impl IntoIterator<Item = Result<NewMessage>>,
     ) -> Result<u64> {
         let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("bootstrap.servers", self.bootstrap_servers()?)
             .set("compression.codec", codec)
             .set("message.max.bytes", "20000000")
             .set("acks", "all")
@@ -302,12 +297,12 @@ impl Scenario {
 
     /// Begins to produce so many valid messages a second, until the flow is stopped.
     pub fn flow(&self, partitions: i32, per_second: u32) -> Result<Flow> {
-        Flow::start(&self.bootstrap_servers, &self.topic, partitions, per_second)
+        Flow::start(&self.bootstrap_servers()?, &self.topic, partitions, per_second)
     }
 
     /// Everything in the topic.
     pub fn messages(&self) -> Result<BTreeMap<Coordinates, Sent>> {
-        let messages = oracle::read_topic(&self.bootstrap_servers, &self.topic)?;
+        let messages = oracle::read_topic(&self.bootstrap_servers()?, &self.topic)?;
         if self.cluster.is_none() {
             oracle::check_from_the_start(&messages)?;
         }
@@ -317,7 +312,7 @@ impl Scenario {
     /// Everything in the dead-letter topic.
     pub fn dead_letters(&self) -> Result<Vec<Sent>> {
         let topic = format!("{}.dlq", self.topic);
-        Ok(oracle::read_topic(&self.bootstrap_servers, &topic)?.into_values().collect())
+        Ok(oracle::read_topic(&self.bootstrap_servers()?, &topic)?.into_values().collect())
     }
 
     /// The end of every test: a drain takes what is left, then each message that should be a row
@@ -353,9 +348,15 @@ impl Scenario {
         Ok((status.success(), json))
     }
 
-    /// Where clients begin that are to meet no proxy.
-    pub fn bootstrap_servers(&self) -> &str {
-        &self.bootstrap_servers
+    /// Where clients begin that are to meet no proxy. Embedded brokers that are created anew have
+    /// other ports.
+    pub fn bootstrap_servers(&self) -> Result<String> {
+        match &self.cluster {
+            Some(cluster) => Ok(cluster.facts().bootstrap_servers.clone()),
+            None => {
+                Ok(self.stack.kafka().context("the stack has no Kafka")?.bootstrap_servers()?)
+            }
+        }
     }
 }
 

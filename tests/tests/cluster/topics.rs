@@ -73,7 +73,7 @@ fn aborted_transactions_leave_gaps_and_no_rows() -> Result<()> {
     let scenario = Scenario::on_cluster(Cluster::shared()?, "aborted", 2)?;
     let mut sink = scenario.sink("sink", &HASTY)?;
     let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", scenario.bootstrap_servers())
+        .set("bootstrap.servers", scenario.bootstrap_servers()?)
         .set("transactional.id", scenario.topic())
         .create()?;
     producer.init_transactions(PATIENCE)?;
@@ -109,7 +109,7 @@ fn a_compacted_topic_has_gaps_and_every_message_that_is_left() -> Result<()> {
     const KEYS: u64 = 50;
     let scenario = Scenario::on_cluster(Cluster::shared()?, "compacted", 1)?;
     let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", scenario.bootstrap_servers()).create()?;
+        ClientConfig::new().set("bootstrap.servers", scenario.bootstrap_servers()?).create()?;
     let send = |number: u64| -> Result<()> {
         let mut payload = Vec::new();
         message::encode(&person(number), &mut payload)?;
