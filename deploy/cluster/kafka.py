@@ -15,7 +15,7 @@ BROKERS = (1, 2, 3)
 PLAIN_PORT, CONTROLLER_PORT, PROXIED_PORT, SECURE_PORT = PORT, PORT + 100, PORT + 200, PORT + 300
 # What the proxied listener says that its address is: tests put a proxy there, and cut it.
 PROXY_PORT = PORT + 400
-# Of the secure listener, by SCRAM-SHA-512; the password is the name. ACLs say what each may do: at first nothing.
+# Of the secure listener, by SCRAM-SHA-512, with `secret-of-NAME` as password. ACLs say what each may do: at first nothing.
 USERS = ("ingestor", "s3-sink", "pipectl")
 
 HEAP = "384m"
@@ -136,7 +136,7 @@ group.min.session.timeout.ms=1000
         if not cluster_id.exists():
             # 16 bytes. Tools would take an id that begins with a dash for an option.
             cluster_id.write_text("N" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22])
-        users = [part for user in USERS for part in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={user}]")]
+        users = [part for user in USERS for part in ("--add-scram", f"SCRAM-SHA-512=[name={user},password=secret-of-{user}]")]
         command = ["format", "--cluster-id", cluster_id.read_text(), "--config", self.settings, *users]
         done = subprocess.run(
             java(jars, "kafka.tools.StorageTool", *command),

@@ -9,6 +9,7 @@ mod chaos;
 mod crashes;
 mod ingestor;
 mod messages;
+mod security;
 mod store;
 mod topics;
 

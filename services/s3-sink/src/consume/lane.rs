@@ -80,6 +80,9 @@ pub struct Lane {
     pub paused: bool,
     /// Takes no more messages: revoked, shutting down, or drained.
     pub leaving: bool,
+    /// Whether every message of the log was offered. Behind the last one there may be offsets
+    /// without a message, such as the markers of transactions.
+    pub at_log_end: bool,
     /// A drain is over for this partition at this offset.
     pub drain_until: Option<Offset>,
     /// When Kafka may be asked again why offsets are missing.
@@ -115,6 +118,7 @@ impl Lane {
             reserved_bytes: 0,
             paused: false,
             leaving: false,
+            at_log_end: false,
             drain_until: None,
             ask_gap_not_before: Duration::ZERO,
             resume_not_before: Duration::ZERO,
@@ -127,6 +131,14 @@ impl Lane {
     pub fn is_waiting(&self) -> bool {
         let is_held = self.paused && !self.leaving && self.ledger.fault().is_none();
         is_held || self.ledger.storing().is_some()
+    }
+
+    /// Offsets of a log with this end that wait to be stored.
+    pub fn lag(&self, log_end: Offset) -> u64 {
+        if self.at_log_end && self.ledger.is_stored() && self.ledger.fault().is_none() {
+            return 0;
+        }
+        log_end.0.saturating_sub(self.ledger.stored_end().0).max(0).unsigned_abs()
     }
 
     /// Whether the lane takes messages now.

@@ -269,8 +269,8 @@ impl Sink {
     pub(super) fn on_report(&mut self, log_ends: &[(Partition, Offset)], steady: bool) {
         for (partition, end) in log_ends {
             if let Some(lane) = self.lanes.get(partition) {
-                let lag = end.0.saturating_sub(lane.ledger.stored_end().0).max(0);
-                self.metrics.lag.with_label_values(&[&partition.to_string()]).set(lag as f64);
+                let lag = lane.lag(*end) as f64;
+                self.metrics.lag.with_label_values(&[&partition.to_string()]).set(lag);
             }
         }
         if steady && self.has_joined && self.assigning.is_none() {

@@ -26,7 +26,8 @@ impl Sink {
     pub(super) fn on_message(&mut self, message: &BorrowedMessage<'_>) -> Result<(), SinkError> {
         let partition = Partition(message.partition());
         // Without a lane the partition was revoked meanwhile: the message is its new owner's.
-        let Some(lane) = self.lanes.get(&partition) else { return Ok(()) };
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        lane.at_log_end = false;
         if lane.paused {
             return Ok(());
         }
@@ -118,10 +119,12 @@ impl Sink {
     fn on_end_of_log(&mut self, partition: Partition) -> Result<(), SinkError> {
         let is_end =
             |lane: &super::Lane| lane.drain_until.is_some() && !lane.paused && lane.is_accepting();
-        match self.lanes.get(&partition) {
-            Some(lane) if is_end(lane) => self.leave(partition, SealReason::Shutdown),
-            _ => Ok(()),
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        lane.at_log_end = !lane.paused;
+        if is_end(lane) {
+            return self.leave(partition, SealReason::Shutdown);
         }
+        Ok(())
     }
 
     /// Kafka went on behind the position: offsets without a message there are no loss if they were
