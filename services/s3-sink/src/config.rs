@@ -65,7 +65,7 @@ const PROTECTED: [(&str, &str); 12] = [
         "auto.offset.reset",
         "is set by the sink: a position outside the log is never skipped silently",
     ),
-    ("enable.partition.eof", "is set by what the sink is asked to do"),
+    ("enable.partition.eof", "is set by the sink: drains and the lag need it"),
     ("acks", "must stay `all`: a dead letter is acknowledged before its chunk is stored"),
     (
         "request.required.acks",

@@ -106,7 +106,7 @@ impl Group {
         queue_bytes_max: u64,
         events: Sender<Event>,
     ) -> Result<Self, ClientError> {
-        let config = client_config(kafka, is_drain, queue_bytes_max);
+        let config = client_config(kafka, queue_bytes_max);
         let consumer: BaseConsumer<GroupContext> =
             config.create_with_context(GroupContext { events })?;
         Ok(Self { consumer: Arc::new(consumer), topic: kafka.topic.as_str().into(), is_drain })
@@ -268,7 +268,7 @@ impl Group {
 const FETCH_BYTES_MIN: u64 = 1_000_000;
 
 /// Our defaults, what the user wants instead, and what the protocol relies on, in this order.
-fn client_config(kafka: &KafkaConfig, is_drain: bool, queue_bytes_max: u64) -> ClientConfig {
+fn client_config(kafka: &KafkaConfig, queue_bytes_max: u64) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("client.id", "s3-sink")
@@ -293,7 +293,8 @@ fn client_config(kafka: &KafkaConfig, is_drain: bool, queue_bytes_max: u64) -> C
         .set("enable.auto.offset.store", "false")
         // Only for a position outside the log: the loop sees the gap, or the offset that went back.
         .set("auto.offset.reset", "earliest")
-        .set("enable.partition.eof", is_drain.to_string());
+        // Tells a drain, and the lag, where a log ends that has no message at its end.
+        .set("enable.partition.eof", "true");
     config
 }
 
