@@ -127,7 +127,7 @@ clean: ## Remove everything that was built
 
 COMPOSE := docker compose --profile '*'
 
-up: ## Start the stack in containers (OFFLINE=1 without internet, PROFILES=registry,connect)
+up: ## Start the stack in containers (OFFLINE=1 without internet, PROFILES=airflow,registry,connect)
 	@deploy/stack.py up
 
 down: ## Stop the stack (VOLUMES=1 removes its data as well)

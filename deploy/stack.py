@@ -115,8 +115,9 @@ def choose_source():
     chosen = {
         "COMPOSE_PROFILES": ",".join(profiles + ["demo-api"] * offline),
         "OFFLINE_API_URL": "http://demo-api:8080/api/" if offline else "",
-        # Airflow starts the runs.
+        # Airflow starts the runs, every one of them.
         "AIRFLOW_SCHEDULE": "manual" if "airflow" in profiles else "",
+        "AIRFLOW_RUN_ON_START": "false" if "airflow" in profiles else "",
     }
     os.environ.update(chosen)
     if not uses_no_env():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command that needs the cluster: on the one that is up, or on one that is made for it and removed after a success.
-# TEST_KAFKA and TEST_S3 say where it is.
+# Data that `make cluster-down` has left stay. TEST_KAFKA and TEST_S3 say where the cluster is.
 set -euo pipefail
 here=$(dirname "$0")
 target=${CARGO_TARGET_DIR:-$here/../../target}
@@ -18,9 +18,11 @@ if "$here/cluster.py" status >/dev/null; then
     run "$@"
     exit
 fi
+after=wipe
+[[ ! -e $target/cluster ]] || after=down
 "$here/cluster.py" up
 if run "$@"; then
-    "$here/cluster.py" wipe
+    "$here/cluster.py" "$after"
 else
     status=$?
     "$here/cluster.py" down

@@ -297,7 +297,14 @@ impl Scenario {
 
     /// Begins to produce so many valid messages a second, until the flow is stopped.
     pub fn flow(&self, partitions: i32, per_second: u32) -> Result<Flow> {
-        Flow::start(&self.bootstrap_servers()?, &self.topic, partitions, per_second)
+        let servers = self.bootstrap_servers()?;
+        Flow::start(&servers, &self.topic, partitions, per_second, NewMessage::valid)
+    }
+
+    /// The same with messages of which a few thousand make an object of several parts.
+    pub fn bulky_flow(&self, partitions: i32, per_second: u32) -> Result<Flow> {
+        let servers = self.bootstrap_servers()?;
+        Flow::start(&servers, &self.topic, partitions, per_second, NewMessage::bulky)
     }
 
     /// Everything in the topic.

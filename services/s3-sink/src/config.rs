@@ -54,7 +54,7 @@ static DRAIN_COMMON: [Setting; 4] =
 static ADMIN: Setting = ADMIN_ADDR;
 
 /// librdkafka properties that the protocol relies on, and why they can't be changed.
-const PROTECTED: [(&str, &str); 12] = [
+const PROTECTED: [(&str, &str); 13] = [
     ("bootstrap.servers", "is set by KAFKA_BOOTSTRAP_SERVERS"),
     ("metadata.broker.list", "is set by KAFKA_BOOTSTRAP_SERVERS"),
     ("group.id", "is set by KAFKA_GROUP_ID"),
@@ -66,6 +66,7 @@ const PROTECTED: [(&str, &str); 12] = [
         "is set by the sink: a position outside the log is never skipped silently",
     ),
     ("enable.partition.eof", "is set by the sink: drains and the lag need it"),
+    ("isolation.level", "must stay `read_committed`: aborted messages, as of replays, are no rows"),
     ("acks", "must stay `all`: a dead letter is acknowledged before its chunk is stored"),
     (
         "request.required.acks",

@@ -3,20 +3,26 @@
 
 use anyhow::Result;
 use e2e_tests::cluster::{BROKERS, Cluster};
+use e2e_tests::flow::Flow;
 use e2e_tests::process::Process;
 use e2e_tests::scenario::Scenario;
 use e2e_tests::seed;
 use local_stack::Network;
 use local_stack::s3::{Operation, S3Action, S3Fault};
 
-use crate::{HASTY, PARTITIONS, all, leave, pass};
+use crate::{HASTY, IN_PARTS, PARTITIONS, PARTITIONS_IN_PARTS, all, leave, pass};
 
 /// Steps of the schedule, unless `CHAOS_STEPS` says otherwise.
 const STEPS: usize = 40;
 
+/// What makes objects.
+const WRITES: [Operation; 3] =
+    [Operation::PutObject, Operation::UploadPart, Operation::CompleteMultipartUpload];
+
 /// The sinks, half of them with a network that may break, and how many there have been.
 struct Sinks<'a> {
     scenario: &'a Scenario,
+    settings: &'a [(&'static str, &'static str)],
     running: Vec<Process>,
     started: usize,
 }
@@ -24,7 +30,7 @@ struct Sinks<'a> {
 impl Sinks<'_> {
     fn start(&mut self) -> Result<()> {
         let servers = self.scenario.proxied_servers();
-        let mut settings = HASTY.to_vec();
+        let mut settings = self.settings.to_vec();
         if self.started % 2 == 1 {
             settings.push(("KAFKA_BOOTSTRAP_SERVERS", servers.as_str()));
         }
@@ -37,11 +43,24 @@ impl Sinks<'_> {
 
 #[test]
 fn whatever_happens_each_message_is_stored_once() -> Result<()> {
+    let scenario = Scenario::on_cluster(Cluster::alone()?, "chaos", PARTITIONS)?;
+    whatever_happens(&scenario, &HASTY, scenario.flow(PARTITIONS, 1000)?)
+}
+
+#[test]
+fn whatever_happens_each_message_is_stored_once_in_parts_too() -> Result<()> {
+    let scenario = Scenario::on_cluster(Cluster::alone()?, "chaos-in-parts", PARTITIONS_IN_PARTS)?;
+    whatever_happens(&scenario, &IN_PARTS, scenario.bulky_flow(PARTITIONS_IN_PARTS, 800)?)
+}
+
+fn whatever_happens(
+    scenario: &Scenario,
+    settings: &[(&'static str, &'static str)],
+    flow: Flow,
+) -> Result<()> {
     let steps = std::env::var("CHAOS_STEPS").ok().and_then(|it| it.parse().ok()).unwrap_or(STEPS);
     let mut random = fastrand::Rng::with_seed(seed());
-    let scenario = Scenario::on_cluster(Cluster::alone()?, "chaos", PARTITIONS)?;
-    let flow = scenario.flow(PARTITIONS, 1000)?;
-    let mut sinks = Sinks { scenario: &scenario, running: Vec::new(), started: 0 };
+    let mut sinks = Sinks { scenario, settings, running: Vec::new(), started: 0 };
     for _ in 0..3 {
         sinks.start()?;
     }
@@ -51,7 +70,6 @@ fn whatever_happens_each_message_is_stored_once() -> Result<()> {
     }
     // What is still broken is mended; what was to come is not waited for.
     scenario.s3()?.faults().clear();
-    scenario.s3()?.faults().release();
     scenario.set_network(Network::Up);
     let sent = flow.stop()?;
     leave(&mut sinks.running)?;
@@ -98,12 +116,14 @@ fn fail(sinks: &mut Sinks<'_>, random: &mut fastrand::Rng) -> Result<()> {
             scenario.cluster()?.start("store")
         }
         8 => {
-            // PUTs that come late, after whatever happens meanwhile.
+            // Writes that come late, after whatever happens meanwhile.
             let faults = scenario.s3()?.faults();
-            let late = S3Fault::new(S3Action::Hold).on(Operation::PutObject);
-            faults.push(late.key_contains("date=").times(random.u64(1..4)));
+            for operation in WRITES {
+                let late = S3Fault::new(S3Action::Hold).on(operation).key_contains("date=");
+                faults.push(late.times(random.u64(1..4)));
+            }
             pass(random, 100..4000);
-            faults.release();
+            faults.clear();
             Ok(())
         }
         _ => {

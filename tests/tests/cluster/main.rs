@@ -28,6 +28,11 @@ const HASTY: [(&str, &str); 2] = [
     ("CHUNK_ROWS_MAX", "500"),
 ];
 
+/// The same with objects of several parts, from bulky messages on so many partitions.
+const IN_PARTS: [(&str, &str); 3] =
+    [HASTY[0], ("CHUNK_ROWS_MAX", "3000"), ("CHUNK_AGE_SECONDS_MAX", "5")];
+const PARTITIONS_IN_PARTS: i32 = 2;
+
 /// Every message is valid.
 fn all(_: &Sent) -> bool {
     true
@@ -40,10 +45,15 @@ fn assigned(sink: &Process) -> Result<f64> {
 
 /// Waits until these sinks have all partitions among them, and each of them at least one.
 fn wait_until_shared(sinks: &[&Process]) -> Result<()> {
+    wait_until_they_share(PARTITIONS, sinks)
+}
+
+/// The same for another number of partitions.
+fn wait_until_they_share(partitions: i32, sinks: &[&Process]) -> Result<()> {
     wait_for("every partition at these sinks", PATIENCE, || {
         let shares = sinks.iter().map(|sink| assigned(sink)).collect::<Result<Vec<_>>>()?;
         let is_shared = shares.iter().all(|share| *share >= 1.0);
-        Ok((is_shared && shares.iter().sum::<f64>() == f64::from(PARTITIONS)).then_some(()))
+        Ok((is_shared && shares.iter().sum::<f64>() == f64::from(partitions)).then_some(()))
     })
 }
 

@@ -76,7 +76,7 @@ fn check_secrets(scenario: &Scenario) -> Result<()> {
 }
 
 #[test]
-fn every_service_does_with_the_rights_that_the_readme_lists() -> Result<()> {
+fn runs_sinks_and_audits_do_with_the_rights_that_the_readme_lists() -> Result<()> {
     let scenario = Scenario::on_cluster(Cluster::shared()?, "rights", 2)?;
     let (topic, letters) = (scenario.topic(), format!("{}.dlq", scenario.topic()));
     grant(&scenario, "ingestor", &["Write", "Describe"], &["--topic", topic])?;

@@ -104,8 +104,18 @@ fn aborted_transactions_leave_gaps_and_no_rows() -> Result<()> {
         wait_for("a lag of 0", PATIENCE, || Ok((sink.metric(&lag)? == Some(0.0)).then_some(())))
             .with_context(|| sink.tail())?;
     }
+    // Behind the begin of an open transaction nothing is offered, and all of it waits.
+    producer.begin_transaction()?;
+    scenario.produce_valid(2, 0, 2)?;
+    let record = BaseRecord::<[u8], [u8]>::to(scenario.topic()).partition(0).payload(b"{}");
+    producer.send(record).map_err(|(error, _)| error)?;
+    producer.flush(PATIENCE)?;
+    scenario.produce_valid(2, 2, 100)?;
+    sink.wait_for_metric("s3_sink_lag_messages{partition=\"0\"}", 51.0)?;
+    producer.abort_transaction(PATIENCE)?;
+    sink.wait_for_metric("s3_sink_rows_stored_total", f64::from(committed + 102))?;
     leave([&mut sink])?;
-    assert_eq!(scenario.finish(all)?.rows, usize::try_from(committed)?);
+    assert_eq!(scenario.finish(all)?.rows, usize::try_from(committed + 102)?);
     Ok(())
 }
 

@@ -31,6 +31,7 @@ impl Sink {
                     let must_leave = self.must_leave(partition);
                     if let Some(lane) = self.lanes.get_mut(&partition) {
                         lane.discard_chunk();
+                        lane.at_log_end = false;
                         // Fetching goes on from the new position, below.
                         lane.paused = true;
                         // A drain had come to its end with messages that it now has to take again.

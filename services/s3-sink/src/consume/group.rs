@@ -39,10 +39,19 @@ pub enum GroupEvent {
     /// The periodic report of librdkafka.
     Report {
         /// The end of each partition's log, as last seen.
-        log_ends: Vec<(Partition, Offset)>,
+        log_ends: Vec<(Partition, LogEnd)>,
         /// The member has joined and no rebalance is going on.
         steady: bool,
     },
+}
+
+/// Where a partition's log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Behind the last message.
+    pub high: Offset,
+    /// At the first open transaction, or the same: what lies behind is not read yet.
+    pub stable: Offset,
 }
 
 /// Where consuming a partition begins.
@@ -334,7 +343,10 @@ impl ClientContext for GroupContext {
             .values()
             .flat_map(|topic| &topic.partitions)
             .filter(|(_, partition)| partition.hi_offset >= 0)
-            .map(|(id, partition)| (Partition(*id), Offset(partition.hi_offset)))
+            .map(|(id, partition)| {
+                let (high, stable) = (Offset(partition.hi_offset), Offset(partition.ls_offset));
+                (Partition(*id), LogEnd { high, stable })
+            })
             .collect();
         let steady = statistics
             .cgrp

@@ -14,6 +14,7 @@ use pipeline_model::message::PersonRef;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::group::LogEnd;
 use super::letters::Letters;
 use crate::encode::{ChunkEncoder, Closed, EncodeError, ROW_GROUP_BYTES_MIN};
 use crate::store::Upload;
@@ -133,12 +134,14 @@ impl Lane {
         is_held || self.ledger.storing().is_some()
     }
 
-    /// Offsets of a log with this end that wait to be stored.
-    pub fn lag(&self, log_end: Offset) -> u64 {
-        if self.at_log_end && self.ledger.is_stored() && self.ledger.fault().is_none() {
+    /// Offsets of a log with this end that wait to be stored. Where a transaction is open, the
+    /// messages behind its begin are not offered before it ends: they wait, too.
+    pub fn lag(&self, log: &LogEnd) -> u64 {
+        let is_at_end = self.at_log_end && log.stable >= log.high;
+        if is_at_end && self.ledger.is_stored() && self.ledger.fault().is_none() {
             return 0;
         }
-        log_end.0.saturating_sub(self.ledger.stored_end().0).max(0).unsigned_abs()
+        log.high.0.saturating_sub(self.ledger.stored_end().0).max(0).unsigned_abs()
     }
 
     /// Whether the lane takes messages now.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chunk_ledger::{Fault, Offset, Partition, SealReason};
+use chunk_ledger::{Fault, Partition, SealReason};
 use rdkafka::error::KafkaResult;
 use tracing::{info, warn};
 
+use super::group::LogEnd;
 use super::{Event, Lane, Mode, Resume, Sink, SinkError};
 
 /// The name of the group's reason for not being ready.
@@ -180,8 +181,13 @@ impl Sink {
     /// commits.
     pub(super) fn is_drained(&mut self) -> bool {
         let Mode::Drain(ends) = &self.mode else { return false };
-        let done = self.lanes.iter().filter(|(_, lane)| lane.leaving && lane.ledger.is_settled());
-        self.drained.partitions.extend(done.map(|(partition, _)| *partition));
+        // One that is revoked leaves as well, wherever it is; its next owner brings it to its end.
+        let is_done = |partition: Partition, lane: &Lane| {
+            lane.leaving && lane.ledger.is_settled() && !self.must_leave(partition)
+        };
+        let done = self.lanes.iter().filter(|(partition, lane)| is_done(**partition, lane));
+        let done: Vec<_> = done.map(|(partition, _)| *partition).collect();
+        self.drained.partitions.extend(done);
         let is_idle = self.assigning.is_none() && self.revoking.is_empty();
         is_idle
             && self.has_joined
@@ -266,10 +272,10 @@ impl Sink {
         }
     }
 
-    pub(super) fn on_report(&mut self, log_ends: &[(Partition, Offset)], steady: bool) {
+    pub(super) fn on_report(&mut self, log_ends: &[(Partition, LogEnd)], steady: bool) {
         for (partition, end) in log_ends {
             if let Some(lane) = self.lanes.get(partition) {
-                let lag = lane.lag(*end) as f64;
+                let lag = lane.lag(end) as f64;
                 self.metrics.lag.with_label_values(&[&partition.to_string()]).set(lag);
             }
         }

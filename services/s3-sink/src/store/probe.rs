@@ -64,7 +64,7 @@ pub enum ProbeError {
     /// The credentials are wrong or lack a right.
     #[error(
         "the store refuses access to bucket {bucket:?}: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they \
-         allow s3:PutObject, s3:GetObject, s3:ListBucket, s3:DeleteObject and s3:AbortMultipartUpload"
+         allow s3:PutObject, s3:GetObject and s3:ListBucket"
     )]
     Denied {
         /// The bucket.
@@ -84,11 +84,17 @@ impl Store {
     pub async fn probe(&self, writer: WriterId) -> Result<Probed, ProbeError> {
         self.probe_objects(writer).await?;
         let takes_parts = match self.probe_uploads(writer).await {
-            Ok(winners @ 0..=1) => {
+            Ok((winners @ 0..=1, true)) => {
                 info!(bucket = self.bucket, winners, "the store honours conditional writes");
                 true
             }
-            Ok(winners) => {
+            Ok((_, false)) => {
+                warn!(
+                    "the store completes objects from parts, but has none; objects are stored in one piece, and sealed early where that needs too much memory"
+                );
+                false
+            }
+            Ok((winners, true)) => {
                 warn!(
                     winners,
                     "the store honours conditional writes, but not where an object is completed from parts; objects are stored in one piece, and sealed early where that needs too much memory"
@@ -134,24 +140,27 @@ impl Store {
     }
 
     /// Completes uploads of the same object, in a race and one afterwards; how many the store let
-    /// through. None is no proof of anything, as above.
-    async fn probe_uploads(&self, writer: WriterId) -> Result<usize, ProbeError> {
+    /// through, and whether there is an object. None let through is no proof of anything, as above.
+    async fn probe_uploads(&self, writer: WriterId) -> Result<(usize, bool), ProbeError> {
         let key = format!("{}-parts", self.layout.probe_key(writer));
         let begun = join_all((0..=UPLOAD_RACERS).map(|_| self.probe_parts(&key))).await;
         let begun = begun.into_iter().collect::<Result<Vec<_>, _>>()?;
         let (last, racers) = begun.split_at(1);
         let race = join_all(racers.iter().map(|upload| self.probe_join(upload))).await;
         let again = join_all(last.iter().map(|upload| self.probe_join(upload))).await;
-        let mut winners = 0;
-        for ((name, _), joined) in racers.iter().chain(last).zip(race.into_iter().chain(again)) {
-            if joined? == Put::Created {
-                winners += 1;
-            } else if let Err(error) = self.remove_parts(name).await {
+        let joined: Vec<_> = race.into_iter().chain(again).collect();
+        for ((name, _), joined) in racers.iter().chain(last).zip(&joined) {
+            if !matches!(joined, Ok(Put::Created))
+                && let Err(error) = self.remove_parts(name).await
+            {
                 warn!(%error, "the start-up probe's upload could not be removed; it does no harm");
             }
         }
+        let object = self.probe_metadata(&key).await;
         self.delete_probe(&key).await;
-        Ok(winners)
+        let joined = joined.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let winners = joined.iter().filter(|put| **put == Put::Created).count();
+        Ok((winners, object?.is_some()))
     }
 
     async fn probe_parts(&self, key: &str) -> Result<(UploadName, CompletedPart), ProbeError> {

@@ -19,6 +19,9 @@ use crate::metrics::{AbortReason, Operation};
 /// Refusals because of another writer at the same key, without an object to be seen there, after
 /// which the upload is given up. AWS wants it begun anew then.
 const CONFLICTS_MAX: u32 = 5;
+/// How often a completion without an object is repeated before the upload counts as lost: the
+/// store may still be at an earlier try.
+const EMPTY_PROMISES_MAX: u32 = 5;
 
 /// The handle of an upload, whose requests are made by a task of its own. Dropped before it is
 /// completed, the upload is removed.
@@ -201,8 +204,11 @@ impl Task {
         }
     }
 
-    /// Joins the parts. An upload that is gone may have been completed by an earlier try whose
-    /// answer was lost, and a refusal may be due to it: what lies at the key decides.
+    /// Joins the parts. What lies at the key decides, and not the answer. An upload that is gone may
+    /// have been completed by an earlier try whose answer was lost, and a refusal may be due to
+    /// it. Nor does a success prove anything: VersityGW (1.8.0) answers 200 where it died while it
+    /// joined an earlier try, and never made the object; and where the upload is gone and another
+    /// writer's object lies at the key.
     async fn complete(
         &self,
         name: &UploadName,
@@ -210,27 +216,37 @@ impl Task {
     ) -> Result<(StoreOutcome, End), UnreadableObject> {
         let _timer = self.store.metrics.create_seconds.start_timer();
         let mut attempts = self.store.attempts(Operation::CompleteUpload);
-        let mut conflicts = 0;
+        let (mut conflicts, mut empty_promises) = (0, 0);
         loop {
             let joined = self.store.join_parts(name, &self.parts, self.bytes).await;
-            if let Ok(Put::Created) = joined {
-                attempts.succeeded();
-                return Ok((StoreOutcome::Created, End::Created));
-            }
             let is_about_the_key = match &joined {
                 Ok(_) => true,
                 Err(error) => error.is_conflict() || error.is_final_for_upload(),
             };
             if is_about_the_key && let Some(found) = self.store.find_at(&self.key).await? {
                 attempts.succeeded();
-                let end = match found == *chunk {
-                    true => End::Created,
-                    false => End::Useless(AbortReason::Conflict),
-                };
-                return Ok((StoreOutcome::Exists(found), end));
+                return Ok(match (joined, found == *chunk) {
+                    (Ok(Put::Created), true) => (StoreOutcome::Created, End::Created),
+                    (_, true) => (StoreOutcome::Exists(found), End::Created),
+                    (_, false) => {
+                        (StoreOutcome::Exists(found), End::Useless(AbortReason::Conflict))
+                    }
+                });
             }
             let error = match joined {
-                Ok(_) => {
+                Ok(Put::Created) if empty_promises >= EMPTY_PROMISES_MAX => {
+                    warn!(
+                        key = self.key,
+                        "the store calls the upload complete, but has no object; its messages are read again"
+                    );
+                    return Ok((StoreOutcome::Lost, End::Useless(AbortReason::Refused)));
+                }
+                Ok(Put::Created) => {
+                    empty_promises += 1;
+                    attempts.pause(&"the store calls the upload complete, but has no object").await;
+                    continue;
+                }
+                Ok(Put::Exists) => {
                     // Refused, yet gone when asked: somebody deletes objects. Ask again.
                     attempts.pause(&"the store refused the object as existing, but has none").await;
                     continue;

@@ -94,7 +94,7 @@ impl World {
         for (name, value) in [
             ("KAFKA_TOPIC", topic.as_str()),
             ("KAFKA_GROUP_ID", &topic),
-            ("RUNS_TOPIC", "backlog.runs"),
+            ("RUNS_TOPIC", &format!("{topic}.runs")),
             ("ADMIN_ADDR", "127.0.0.1:0"),
             ("LOG_FORMAT", "json"),
         ] {

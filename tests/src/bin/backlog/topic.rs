@@ -52,11 +52,12 @@ impl Topic {
         producer.flush(FLUSH).context("not every message was acknowledged")
     }
 
-    /// Deletes it, and its dead letters' topic.
+    /// Deletes it, and what else there is of it.
     pub(crate) fn delete(&self) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client.create()?;
         let letters = topic_of(&self.name);
-        let topics = [self.name.as_str(), &letters];
+        let others = [format!("{letters}.replayed"), format!("{}.runs", self.name)];
+        let topics = [self.name.as_str(), &letters, &others[0], &others[1]];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let deleted = runtime.block_on(admin.delete_topics(&topics, &AdminOptions::new()))?;
         for outcome in deleted {

@@ -59,6 +59,8 @@ pub enum S3Action {
     },
     /// Applied, but the connection is cut instead of an answer.
     ApplyThenDrop,
+    /// Answered with 200 as if it had been applied, but it is not.
+    ClaimSuccess,
     /// Applied, but answered with 500 `InternalError`.
     ApplyThenInternalError,
     /// `If-None-Match` is ignored, as some stores do: a conditional PUT replaces the object. Of no effect in front of

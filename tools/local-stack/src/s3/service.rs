@@ -109,6 +109,7 @@ impl FaultyS3 {
                     "InternalError",
                 ))
             }
+            S3Action::ClaimSuccess => claim_success(request).await,
             S3Action::IgnoreCondition => {
                 // The header itself is signed, so it can't be taken out here.
                 request.extensions_mut().insert(IgnoreCondition);
@@ -149,20 +150,37 @@ fn cut_short(body: Body, bytes: usize) -> Body {
     Body::http_body_unsync(StreamBody::new(frames))
 }
 
-/// Answers with an error and applies nothing. The body is read to its end first: a server that
-/// answers in the middle of it makes clients see a broken connection instead of the answer.
+/// Answers with an error and applies nothing.
 async fn refuse(
-    mut request: Request<Body>,
+    request: Request<Body>,
     target: &Target,
     status: StatusCode,
     code: &str,
 ) -> Result<Response<Body>, Cut> {
+    let method = request.method().clone();
+    read_to_end(request).await?;
+    Ok(error_response(&method, target, status, code))
+}
+
+/// Says that all went well, and applies nothing. The body is that of a completed upload, which has
+/// to be read; who asked for something else ignores it.
+async fn claim_success(request: Request<Body>) -> Result<Response<Body>, Cut> {
+    read_to_end(request).await?;
+    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CompleteMultipartUploadResult/>";
+    let mut response = Response::new(Body::from(body.to_owned()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    Ok(response)
+}
+
+/// A server that answers in the middle of a body makes clients see a broken connection instead of
+/// the answer.
+async fn read_to_end(mut request: Request<Body>) -> Result<(), Cut> {
     while let Some(chunk) = request.body_mut().next().await {
         if chunk.is_err() {
             return Err(Cut::NotApplied);
         }
     }
-    Ok(error_response(request.method(), target, status, code))
+    Ok(())
 }
 
 /// An error as S3 writes it.
