@@ -103,6 +103,14 @@ impl From<Refusal> for Problem {
                 format!("no run was started, since it could not be recorded: {why}"),
                 RETRY_LATER,
             ),
+            Refusal::KeyNotKept(why) => unavailable(
+                "not_recorded",
+                format!(
+                    "no run was started: without the run history on RUNS_TOPIC the \
+                     Idempotency-Key can't be kept, and a repeat might start a second run: {why}"
+                ),
+                RETRY_LATER,
+            ),
             Refusal::Leaving => {
                 unavailable("leaving", "the ingestor is about to end".to_string(), RETRY_LATER)
             }

@@ -272,12 +272,24 @@ impl Dispatcher {
         match step {
             Step::Read(contents) => self.merge(contents),
             Step::Written(id) => self.begin_queued(Some(id)),
-            Step::NotWritten if matches!(self.history.status(), Status::InMemory(_)) => {
-                self.begin_queued(None);
-            }
-            Step::NotWritten => self.withdraw_queued(),
+            Step::NotWritten => match self.history.status() {
+                Status::InMemory(why) if self.queued_has_key() => {
+                    self.withdraw_queued(Refusal::KeyNotKept(why.clone()));
+                }
+                Status::InMemory(_) => self.begin_queued(None),
+                _ => {
+                    let why = self.history.problem().unwrap_or_default().to_string();
+                    self.withdraw_queued(Refusal::NotRecorded(why));
+                }
+            },
             Step::Unreadable => {}
         }
+    }
+
+    /// Whether a run waits for its record that was asked for with a key.
+    fn queued_has_key(&self) -> bool {
+        let Some(Active::Queued { id, .. }) = &self.active else { return false };
+        self.book.get(*id).is_some_and(|record| record.run.idempotency_key.is_some())
     }
 
     /// Begins the run that waits for its record, if it is `recorded`, or if it can't be.
@@ -327,15 +339,14 @@ impl Dispatcher {
     }
 
     /// The run that waits for its record does not begin after all.
-    fn withdraw_queued(&mut self) {
+    fn withdraw_queued(&mut self, refusal: Refusal) {
         match self.active.take() {
             Some(Active::Queued { id, answers }) => {
                 self.book.remove(id);
                 self.history.forgotten(id);
                 self.scheduler.withdrawn();
                 for answer in answers {
-                    let why = self.history.problem().unwrap_or_default().to_string();
-                    answer::reply(answer, Err(Refusal::NotRecorded(why)));
+                    answer::reply(answer, Err(refusal.clone()));
                 }
             }
             active => self.active = active,

@@ -29,7 +29,8 @@ pub(super) enum Status {
     Unread(String),
     /// They do.
     Kept,
-    /// They do not, and it is the topic's fault: they are kept in memory.
+    /// They do not, and it is the topic's fault: they are kept in memory. What earlier processes
+    /// left on the topic may never have been read.
     InMemory(String),
     /// A record could not be written, or the topic not be read again.
     Interrupted(String),

@@ -43,7 +43,7 @@ pub(crate) enum Cancelled {
 }
 
 /// Why a question gets no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Refusal {
     /// The history is not read yet; the text says what it waits for.
     Starting(String),
@@ -57,6 +57,8 @@ pub(crate) enum Refusal {
     KeyReused(Uuid),
     /// The run can't be recorded, for this reason, and was not begun.
     NotRecorded(String),
+    /// The run was not begun: for this reason a restart would forget its key, or has done so.
+    KeyNotKept(String),
 }
 
 /// Asks the dispatcher. Clones ask the same one.

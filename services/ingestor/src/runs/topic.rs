@@ -31,7 +31,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TopicError {
     /// There is no such topic.
-    #[error("the topic {0:?} does not exist; create it with `pipectl topics ensure`")]
+    #[error(
+        "the topic {0:?} does not exist; check RUNS_TOPIC, or create it with `pipectl topics ensure`"
+    )]
     Missing(String),
     /// Brokers answer, and do not let us.
     #[error("Kafka refuses the topic {topic:?}: {reason}; check RUNS_TOPIC and the rights on it")]

@@ -55,6 +55,17 @@ impl Kafka {
         self.cluster.request_errors(RDKafkaApiKey::Produce, &vec![error; times]);
     }
 
+    /// Topics may not be read.
+    pub(crate) fn refuse_fetch(&self) {
+        let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        self.cluster.request_errors(RDKafkaApiKey::Fetch, &[error; 1000]);
+    }
+
+    /// Topics may be read again.
+    pub(crate) fn allow_fetch(&self) {
+        self.cluster.clear_request_errors(RDKafkaApiKey::Fetch);
+    }
+
     /// Consumer groups are forbidden.
     pub(crate) fn refuse_groups(&self) {
         let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;

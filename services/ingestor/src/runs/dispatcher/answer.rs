@@ -43,7 +43,8 @@ impl Dispatcher {
         }
     }
 
-    /// Begins a run by request. The answer waits until the run is recorded.
+    /// Begins a run by request. The answer waits until the run is recorded. One with a key begins
+    /// only so: the key promises that a repeat begins nothing, after a restart too.
     fn admit(&mut self, requested: Requested, key: Option<String>, answer: Answer<Begun>) {
         if let Some(known) = key.as_deref().and_then(|key| self.book.by_key(key)) {
             let id = known.run.id;
@@ -59,6 +60,11 @@ impl Dispatcher {
         }
         if self.leaving.is_some() {
             return reply(answer, Err(Refusal::Leaving));
+        }
+        if key.is_some()
+            && let Status::InMemory(why) = self.history.status()
+        {
+            return reply(answer, Err(Refusal::KeyNotKept(why.clone())));
         }
         if let Some(Active::Queued { id, .. } | Active::Running { id, .. }) = &self.active
             && let Some(active) = self.book.get(*id)
