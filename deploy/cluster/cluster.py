@@ -23,7 +23,7 @@ import sys
 
 import kafka
 import store
-from settings import DATA, HERE, HOST, STORE_PORT, ClusterError
+from settings import DATA, HERE, HOST, PORT, PORT_FILE, STORE_PORT, ClusterError
 
 
 def main(arguments):
@@ -31,6 +31,8 @@ def main(arguments):
     try:
         match arguments:
             case ["up"]:
+                DATA.mkdir(parents=True, exist_ok=True)
+                PORT_FILE.write_text(str(PORT))
                 start(servers.values())
                 write_env()
                 return show(servers.values()) or tell()

@@ -12,8 +12,10 @@ DATA = TARGET / "cluster"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "names-pipeline"
 
 HOST = "127.0.0.1"
+# The ports of the cluster that was started last, for whoever comes without CLUSTER_PORT.
+PORT_FILE = DATA / "port"
 # Below the ports that Linux gives to outgoing connections (32768 and up).
-PORT = int(os.environ.get("CLUSTER_PORT", "29092"))
+PORT = int(os.environ.get("CLUSTER_PORT") or (PORT_FILE.read_text() if PORT_FILE.exists() else "29092"))
 STORE_PORT = PORT + 500
 
 
