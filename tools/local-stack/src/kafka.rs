@@ -4,8 +4,9 @@
 //! or 100,000 messages, keeps the producer's timestamps (no `LogAppendTime`), and has no admin API,
 //! so topics are created here and can't be deleted.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
 pub use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use tokio::net::TcpSocket;
+
+use crate::listen;
 
 /// Brokers of a cluster unless told otherwise; as many replicas are the most a topic gets.
 const BROKERS: i32 = 3;
@@ -93,6 +97,9 @@ pub enum KafkaClusterError {
         /// What librdkafka says.
         source: KafkaError,
     },
+    /// The port of a broker that is down can't be kept for it.
+    #[error("the port of a broker that is down can't be kept for it")]
+    Port(#[source] io::Error),
     /// The thread of the cluster can't be started.
     #[error("the mock cluster's thread can't start")]
     Thread(#[source] io::Error),
@@ -113,6 +120,8 @@ pub struct KafkaCluster {
     options: KafkaOptions,
     calls: Option<mpsc::Sender<Call>>,
     thread: Option<JoinHandle<()>>,
+    /// The ports of brokers that are down.
+    held: Mutex<BTreeMap<i32, TcpSocket>>,
 }
 
 impl KafkaCluster {
@@ -135,7 +144,7 @@ impl KafkaCluster {
             })
             .map_err(KafkaClusterError::Thread)?;
         started.recv().map_err(|_| KafkaClusterError::Gone)??;
-        Ok(Self { options, calls: Some(calls), thread: Some(thread) })
+        Ok(Self { options, calls: Some(calls), thread: Some(thread), held: Mutex::default() })
     }
 
     /// The brokers, as `host:port,…`.
@@ -158,6 +167,7 @@ impl KafkaCluster {
     /// topic looks: offsets from 0, no committed offset. The brokers have new addresses.
     pub fn recreate(&self) -> Result<(), KafkaClusterError> {
         let options = self.options.clone();
+        self.held().clear();
         self.call(move |cluster| {
             *cluster = new_cluster(&options)?;
             Ok(())
@@ -167,12 +177,23 @@ impl KafkaCluster {
     /// Cuts the connections of a broker (-1: of all) and refuses new ones. Leaders stay where they
     /// are: move them with [`partition_leader`](Self::partition_leader).
     pub fn broker_down(&self, broker: i32) -> Result<(), KafkaClusterError> {
-        self.ask(format!("broker {broker} down"), move |cluster| cluster.broker_down(broker))
+        self.ask(format!("broker {broker} down"), move |cluster| cluster.broker_down(broker))?;
+        let servers = self.bootstrap_servers()?;
+        for (id, address) in (1..).zip(servers.split(',')) {
+            if broker == -1 || broker == id {
+                let address = address.parse().map_err(io::Error::other);
+                let port = address.and_then(listen::hold).map_err(KafkaClusterError::Port)?;
+                self.held().insert(id, port);
+            }
+        }
+        Ok(())
     }
 
     /// Lets a broker (-1: all) accept connections again.
     pub fn broker_up(&self, broker: i32) -> Result<(), KafkaClusterError> {
-        self.ask(format!("broker {broker} up"), move |cluster| cluster.broker_up(broker))
+        self.ask(format!("broker {broker} up"), move |cluster| cluster.broker_up(broker))?;
+        self.held().retain(|id, _| broker != -1 && broker != *id);
+        Ok(())
     }
 
     /// Makes a broker (-1: all) answer so much later.
@@ -217,6 +238,10 @@ impl KafkaCluster {
     /// Forgets the errors still to come for a kind of request.
     pub fn clear_request_errors(&self, api_key: RDKafkaApiKey) -> Result<(), KafkaClusterError> {
         self.call(move |cluster| cluster.clear_request_errors(api_key))
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<i32, TcpSocket>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(

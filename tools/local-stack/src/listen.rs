@@ -13,6 +13,16 @@ pub(crate) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
+/// Holds a port that a server has just left, and that it will bind again with `SO_REUSEADDR`: else
+/// the kernel may give it to any connection as its own, such as a client's that tries to reach the
+/// server, and the server could not come back.
+pub(crate) fn hold(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 /// Holds a port for as long as it lives.
 ///
 /// The holding socket is bound but never listens: while no listener is open the kernel refuses

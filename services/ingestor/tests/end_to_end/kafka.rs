@@ -1,6 +1,7 @@
 //! A mock cluster with the topics, and what landed on them.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
@@ -11,6 +12,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use tokio::net::TcpSocket;
 
 const TOPIC: &str = "names_topic";
 const PARTITIONS: i32 = 3;
@@ -18,6 +20,9 @@ pub(crate) const RUNS_TOPIC: &str = "ingestor.runs";
 
 pub(crate) struct Kafka {
     cluster: MockCluster<'static, DefaultProducerContext>,
+    /// The ports of brokers that are down: else the kernel may give one to any connection as its
+    /// own, a client's attempt to reach the broker among them, and the broker could not come back.
+    held: Mutex<Vec<TcpSocket>>,
 }
 
 /// One message.
@@ -39,7 +44,7 @@ impl Kafka {
     pub(crate) fn without_runs_topic() -> Self {
         let cluster = MockCluster::new(3).unwrap();
         cluster.create_topic(TOPIC, PARTITIONS, 3).unwrap();
-        Self { cluster }
+        Self { cluster, held: Mutex::default() }
     }
 
     pub(crate) fn create_runs_topic(&self) {
@@ -75,11 +80,20 @@ impl Kafka {
     /// Every broker drops its connections and takes no new ones.
     pub(crate) fn down(&self) {
         self.cluster.broker_down(-1).unwrap();
+        let hold = |address: &str| {
+            let socket = TcpSocket::new_v4().unwrap();
+            // Brokers bind with it, too: they may share the port with who does not listen.
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind(address.parse().unwrap()).unwrap();
+            socket
+        };
+        *self.held.lock().unwrap() = self.bootstrap_servers().split(',').map(hold).collect();
     }
 
     /// Every broker takes connections again.
     pub(crate) fn up(&self) {
         self.cluster.broker_up(-1).unwrap();
+        self.held.lock().unwrap().clear();
     }
 
     /// Every message of the topic, read to the end of each partition.
