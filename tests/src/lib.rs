@@ -9,6 +9,7 @@ pub mod oracle;
 pub mod process;
 pub mod rows;
 pub mod scenario;
+pub mod zombie;
 
 use std::time::{Duration, Instant};
 

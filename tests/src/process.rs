@@ -65,6 +65,12 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
+    /// Asks it to end, and fails unless it does so in order.
+    pub fn leave(&mut self) -> Result<()> {
+        self.terminate()?;
+        self.wait_success()
+    }
+
     /// Stops it where it stands, as a long pause does; it continues with [`Process::resume`].
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
@@ -132,6 +138,11 @@ impl Process {
         let Some(metrics) = self.get("/metrics")? else { return Ok(None) };
         let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         Ok(value.map(str::parse).transpose()?)
+    }
+
+    /// The same, and 0 where there is no such value, or no answer.
+    pub fn value(&self, series: &str) -> Result<f64> {
+        Ok(self.metric(series)?.unwrap_or(0.0))
     }
 
     /// Waits until a metric reaches `least`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use local_stack::s3::S3Server;
+use local_stack::s3::{Operation, S3Action, S3Fault, S3Server};
 use local_stack::{KafkaOptions, LocalStack, Network, Options, S3Options};
 use pipeline_model::{Person, message};
 use rdkafka::ClientConfig;
@@ -16,11 +16,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use crate::cluster::Cluster;
 use crate::flow::Flow;
 use crate::oracle::{self, Coordinates, Sent, Verdict};
-use crate::process::Process;
-use crate::rows;
+use crate::process::{PATIENCE, Process};
+use crate::{rows, wait_for};
 
 /// The topic of scenarios on embedded parts.
 pub const TOPIC: &str = "names_topic";
+/// The metric of how many partitions a sink has.
+pub const ASSIGNED: &str = "s3_sink_partitions_assigned";
 /// Short, so that partitions of a killed sink move soon.
 const SESSION: &str = "session.timeout.ms=6000,heartbeat.interval.ms=500";
 
@@ -199,6 +201,20 @@ impl Scenario {
     /// The folder below which the objects lie as plain files.
     pub fn objects(&self) -> &Path {
         &self.objects
+    }
+
+    /// Holds the next write of a chunk by `operation` before the store's door, until the fault plan
+    /// lets it in.
+    pub fn hold(&self, operation: Operation) -> Result<()> {
+        let fault = S3Fault::new(S3Action::Hold).on(operation).key_contains("date=");
+        self.s3()?.faults().push(fault);
+        Ok(())
+    }
+
+    /// Waits until one request is held there.
+    pub fn wait_held(&self) -> Result<()> {
+        let faults = self.s3()?.faults();
+        wait_for("a request to be held", PATIENCE, || Ok((faults.held() == 1).then_some(())))
     }
 
     /// PUTs that the store refused since there is an object.

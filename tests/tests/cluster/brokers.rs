@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use e2e_tests::cluster::{BROKERS, Cluster};
 use e2e_tests::process::PATIENCE;
 use e2e_tests::rows;
-use e2e_tests::scenario::Scenario;
+use e2e_tests::scenario::{ASSIGNED, Scenario};
 use e2e_tests::wait_for;
 use local_stack::Network;
 
-use crate::{HASTY, PARTITIONS, all, assigned, leave, wait_for_rows, wait_until_shared};
+use crate::{HASTY, PARTITIONS, all, leave, wait_for_rows, wait_until_shared};
 
 #[test]
 fn each_broker_is_killed_and_returns() -> Result<()> {
@@ -109,7 +109,7 @@ fn a_group_without_offsets_adopts_what_is_stored() -> Result<()> {
 
     let mut sink = scenario.sink("sink", &small)?;
     wait_for("all partitions", PATIENCE, || {
-        Ok((assigned(&sink)? == f64::from(PARTITIONS)).then_some(()))
+        Ok((sink.value(ASSIGNED)? == f64::from(PARTITIONS)).then_some(()))
     })?;
     let begun = Instant::now();
     sink.wait_for_metric("s3_sink_adoptions_total", before.len() as f64)?;

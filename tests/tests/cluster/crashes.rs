@@ -5,8 +5,8 @@ use e2e_tests::cluster::Cluster;
 use e2e_tests::process::{PATIENCE, Process};
 use e2e_tests::rows;
 use e2e_tests::scenario::Scenario;
-use e2e_tests::{seed, wait_for};
-use local_stack::s3::{Operation, S3Action, S3Fault};
+use e2e_tests::{seed, wait_for, zombie};
+use local_stack::s3::Operation;
 
 use crate::{HASTY, IN_PARTS, PARTITIONS, all, leave, pass, wait_for_rows, wait_until_shared};
 
@@ -57,44 +57,24 @@ fn a_sink_that_sleeps_through_its_session_wakes_up_to_no_harm() -> Result<()> {
 #[test]
 fn a_put_that_arrives_after_the_new_owners_loses() -> Result<()> {
     let scenario = Scenario::on_cluster(Cluster::shared()?, "zombie", 1)?;
-    let s3 = scenario.s3()?;
-    s3.faults().push(S3Fault::new(S3Action::Hold).on(Operation::PutObject).key_contains("date="));
-    scenario.produce_valid(1, 0, 3000)?;
-    let mut zombie = scenario.sink("zombie", &HASTY)?;
-    wait_for("the zombie's PUT", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
-    zombie.pause()?;
-    // Larger chunks: the zombie's would overlap if it were let in.
-    let mut owner = scenario.sink("owner", &[HASTY[0], ("CHUNK_ROWS_MAX", "2000")])?;
-    owner.wait_for_metric("s3_sink_rows_stored_total", 3000.0)?;
-    let before = scenario.puts_refused()?;
-    s3.faults().release();
-    wait_for("the zombie's PUT to be refused", PATIENCE, || {
-        Ok((scenario.puts_refused()? > before).then_some(()))
-    })?;
-    zombie.resume()?;
-    scenario.produce_valid(1, 3000, 500)?;
-    leave([&mut owner, &mut zombie])?;
-    assert_eq!(scenario.finish(all)?.rows, 3500);
-    Ok(())
+    zombie::late_put(&scenario, &HASTY, &[HASTY[0], ("CHUNK_ROWS_MAX", "2000")], 3000, 500)
 }
 
 #[test]
 fn a_completion_that_arrives_after_the_new_owner_makes_no_second_row() -> Result<()> {
     const MESSAGES: u64 = 3000;
     let scenario = Scenario::on_cluster(Cluster::shared()?, "zombie-in-parts", 1)?;
-    let s3 = scenario.s3()?;
-    let completion = Operation::CompleteMultipartUpload;
-    s3.faults().push(S3Fault::new(S3Action::Hold).on(completion).key_contains("date="));
+    scenario.hold(Operation::CompleteMultipartUpload)?;
     scenario.produce_bulky(1, 0, MESSAGES)?;
     let mut zombie = scenario.sink("zombie", &IN_PARTS)?;
-    wait_for("the zombie's completion", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    scenario.wait_held()?;
     zombie.pause()?;
     // It removes the zombie's upload, and its chunk is larger: what VersityGW answers to the late
     // completion, a 200, is wrong.
     scenario.produce_bulky(1, MESSAGES, 500)?;
     let mut owner = scenario.sink("owner", &[IN_PARTS[0], ("CHUNK_ROWS_MAX", "3500")])?;
     owner.wait_for_metric("s3_sink_rows_stored_total", 3500.0)?;
-    s3.faults().release();
+    scenario.s3()?.faults().release();
     zombie.resume()?;
     scenario.produce_bulky(1, 3500, 500)?;
     wait_for("every row in an object", PATIENCE, || {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e_tests::oracle::Sent;
 use e2e_tests::process::{PATIENCE, Process};
+use e2e_tests::scenario::ASSIGNED;
 use e2e_tests::wait_for;
 
 /// Partitions of most topics.
@@ -38,11 +39,6 @@ fn all(_: &Sent) -> bool {
     true
 }
 
-/// How many partitions a sink has.
-fn assigned(sink: &Process) -> Result<f64> {
-    Ok(sink.metric("s3_sink_partitions_assigned")?.unwrap_or(0.0))
-}
-
 /// Waits until these sinks have all partitions among them, and each of them at least one.
 fn wait_until_shared(sinks: &[&Process]) -> Result<()> {
     wait_until_they_share(PARTITIONS, sinks)
@@ -51,7 +47,7 @@ fn wait_until_shared(sinks: &[&Process]) -> Result<()> {
 /// The same for another number of partitions.
 fn wait_until_they_share(partitions: i32, sinks: &[&Process]) -> Result<()> {
     wait_for("every partition at these sinks", PATIENCE, || {
-        let shares = sinks.iter().map(|sink| assigned(sink)).collect::<Result<Vec<_>>>()?;
+        let shares = sinks.iter().map(|sink| sink.value(ASSIGNED)).collect::<Result<Vec<_>>>()?;
         let is_shared = shares.iter().all(|share| *share >= 1.0);
         Ok((is_shared && shares.iter().sum::<f64>() == f64::from(partitions)).then_some(()))
     })
@@ -66,8 +62,7 @@ fn wait_for_rows(sink: &mut Process, more: f64) -> Result<()> {
 /// Asks sinks to end, and checks that each does so in order.
 fn leave<'a>(sinks: impl IntoIterator<Item = &'a mut Process>) -> Result<()> {
     for sink in sinks {
-        sink.terminate()?;
-        sink.wait_success()?;
+        sink.leave()?;
     }
     Ok(())
 }

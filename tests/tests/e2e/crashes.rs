@@ -1,10 +1,10 @@
 //! Sinks that are killed, leave, pause, or come back late.
 
 use anyhow::{Result, ensure};
-use e2e_tests::process::{PATIENCE, Process};
+use e2e_tests::process::PATIENCE;
 use e2e_tests::rows;
-use e2e_tests::scenario::Scenario;
-use e2e_tests::{seed, wait_for};
+use e2e_tests::scenario::{ASSIGNED, Scenario};
+use e2e_tests::{seed, wait_for, zombie};
 use local_stack::s3::{Operation, S3Action, S3Fault};
 
 use crate::all;
@@ -68,8 +68,7 @@ fn a_chunk_that_is_stored_but_not_committed_is_adopted() -> Result<()> {
     second.wait_for_metric("s3_sink_adoptions_total", 1.0)?;
     scenario.produce_valid(1, 200, 50)?;
     second.wait_for_metric("s3_sink_rows_stored_total", 50.0)?;
-    second.terminate()?;
-    second.wait_success()?;
+    second.leave()?;
     assert_eq!(scenario.finish(all)?.rows, 250);
     Ok(())
 }
@@ -78,12 +77,12 @@ fn a_chunk_that_is_stored_but_not_committed_is_adopted() -> Result<()> {
 fn two_sinks_share_the_partitions_and_one_leaves() -> Result<()> {
     let scenario = Scenario::start("two-sinks", 4)?;
     let mut staying = scenario.sink("staying", &[])?;
-    staying.wait_for_metric("s3_sink_partitions_assigned", 4.0)?;
+    staying.wait_for_metric(ASSIGNED, 4.0)?;
     scenario.produce_valid(4, 0, 1000)?;
     staying.wait_for_metric("s3_sink_rows_stored_total", 1000.0)?;
     let mut leaving = scenario.sink("leaving", &[])?;
     wait_for("four partitions between two sinks", PATIENCE, || {
-        let shares = [assigned(&staying)?, assigned(&leaving)?];
+        let shares = [staying.value(ASSIGNED)?, leaving.value(ASSIGNED)?];
         Ok((shares.iter().sum::<f64>() == 4.0 && shares.iter().all(|share| *share >= 1.0))
             .then_some(()))
     })?;
@@ -94,7 +93,7 @@ fn two_sinks_share_the_partitions_and_one_leaves() -> Result<()> {
     scenario.produce_valid(4, 3000, 1000)?;
     leaving.wait_success()?;
     wait_for("all partitions at the one that stays", PATIENCE, || {
-        Ok((assigned(&staying)? == 4.0).then_some(()))
+        Ok((staying.value(ASSIGNED)? == 4.0).then_some(()))
     })?;
     // It stores what it had, lost and got back, every partition's, and leaves nothing to the drain
     // that `finish` makes.
@@ -102,8 +101,7 @@ fn two_sinks_share_the_partitions_and_one_leaves() -> Result<()> {
     wait_for("every row in an object", PATIENCE, || {
         Ok((rows::read(scenario.objects())?.len() == 5000).then_some(()))
     })?;
-    staying.terminate()?;
-    staying.wait_success()?;
+    staying.leave()?;
     assert_eq!(scenario.finish(all)?.rows, 5000);
     Ok(())
 }
@@ -112,7 +110,7 @@ fn two_sinks_share_the_partitions_and_one_leaves() -> Result<()> {
 fn a_drain_beside_a_running_sink_ends_when_both_have_stored_their_part() -> Result<()> {
     let scenario = Scenario::start("drain-beside", 1)?;
     let mut sink = scenario.sink("sink", &[("CHUNK_AGE_SECONDS_MAX", "8")])?;
-    sink.wait_for_metric("s3_sink_partitions_assigned", 1.0)?;
+    sink.wait_for_metric(ASSIGNED, 1.0)?;
     scenario.produce_valid(1, 0, 100)?;
     sink.wait_for_metric("s3_sink_messages_total", 100.0)?;
     // The only partition stays where it is; the drain has nothing to do but to wait.
@@ -122,43 +120,15 @@ fn a_drain_beside_a_running_sink_ends_when_both_have_stored_their_part() -> Resu
         100,
         "the drain ended before everything was stored"
     );
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.finish(all)?.rows, 100);
     Ok(())
-}
-
-fn assigned(sink: &Process) -> Result<f64> {
-    Ok(sink.metric("s3_sink_partitions_assigned")?.unwrap_or(0.0))
 }
 
 #[test]
 fn a_paused_sink_that_wakes_up_late_loses_its_race() -> Result<()> {
     let scenario = Scenario::start("zombie", 1)?;
-    let s3 = scenario.s3()?;
-    // Its PUT stands before the store's door when the pause begins.
-    s3.faults().push(S3Fault::new(S3Action::Hold).on(Operation::PutObject).key_contains("date="));
-    scenario.produce_valid(1, 0, 300)?;
-    let mut zombie = scenario.sink("zombie", &HASTY)?;
-    wait_for("the zombie's PUT", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
-    zombie.pause()?;
-
-    // The new owner's chunks are larger, so the zombie's would overlap if it were let in.
-    let mut owner = scenario.sink("owner", &[HASTY[0], ("CHUNK_ROWS_MAX", "250")])?;
-    owner.wait_for_metric("s3_sink_rows_stored_total", 300.0)?;
-    let before = scenario.puts_refused()?;
-    s3.faults().release();
-    wait_for("the zombie's PUT to be refused", PATIENCE, || {
-        Ok((scenario.puts_refused()? > before).then_some(()))
-    })?;
-    zombie.resume()?;
-    scenario.produce_valid(1, 300, 100)?;
-    for sink in [&mut owner, &mut zombie] {
-        sink.terminate()?;
-        sink.wait_success()?;
-    }
-    assert_eq!(scenario.finish(all)?.rows, 400);
-    Ok(())
+    zombie::late_put(&scenario, &HASTY, &[HASTY[0], ("CHUNK_ROWS_MAX", "250")], 300, 100)
 }
 
 #[test]
@@ -172,8 +142,7 @@ fn a_broker_that_goes_and_comes_back_costs_nothing() -> Result<()> {
     kafka.broker_up(1)?;
     scenario.produce_valid(3, 600, 600)?;
     sink.wait_for_metric("s3_sink_rows_stored_total", 1200.0)?;
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.finish(all)?.rows, 1200);
     Ok(())
 }

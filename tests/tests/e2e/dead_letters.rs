@@ -106,8 +106,7 @@ fn while_dead_letters_are_not_accepted_their_chunk_waits() -> Result<()> {
     let mut sink = scenario.sink("sink", &[])?;
     sink.wait_for_metric("s3_sink_rows_stored_total", 1.0)?;
     ensure!(sink.log()?.contains("dead letter was not accepted"), sink.tail());
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.finish(is_valid)?.rows, 1);
     assert_eq!(scenario.dead_letters()?.len(), 1);
     Ok(())

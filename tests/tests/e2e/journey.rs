@@ -125,8 +125,7 @@ fn a_generated_stream_arrives_while_both_services_run() -> Result<()> {
     sink.wait_ready()?;
     ensure!(sink.get("/healthz")?.is_some(), sink.tail());
     ensure!(!healthcheck("127.0.0.1:9")?.success(), "nothing listens there");
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.finish(all)?.rows as u64, delivered);
     Ok(())
 }

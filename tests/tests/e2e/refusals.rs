@@ -51,8 +51,7 @@ fn a_topic_created_anew_stops_the_partition_and_names_the_remedy() -> Result<()>
             .filter(|(status, body)| *status == 503 && body.contains("created anew")))
     })?;
     ensure!(sink.metric("s3_sink_partitions_stopped")? == Some(1.0), sink.tail());
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(rows::read(scenario.objects())?, before, "nothing was skipped or overwritten");
 
     // The remedy works.

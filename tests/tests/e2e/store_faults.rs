@@ -24,8 +24,7 @@ fn a_put_whose_answer_is_lost_is_recognised_as_ones_own() -> Result<()> {
     // Some of the faults hit the same chunk's PUT again.
     ensure!(sink.metric("s3_sink_own_retries_total")? >= Some(2.0), sink.tail());
     ensure!(sink.metric("s3_sink_conflicts_total")? == Some(0.0), sink.tail());
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.finish(all)?.rows, 500);
     Ok(())
 }
@@ -53,8 +52,7 @@ fn a_store_that_refuses_and_dawdles_holds_the_sink_back_and_loses_nothing() -> R
         sink.tail()
     );
     sink.wait_ready()?;
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.finish(all)?.rows, 800);
     Ok(())
 }
@@ -77,8 +75,7 @@ fn an_outage_of_the_store_is_told_and_survived() -> Result<()> {
     scenario.stack().start_s3()?;
     sink.wait_for_metric("s3_sink_rows_stored_total", 200.0)?;
     sink.wait_ready()?;
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.finish(all)?.rows, 200);
     Ok(())
 }
@@ -91,8 +88,7 @@ fn a_drain_that_runs_out_of_time_leaves_the_rest_to_the_next_owner() -> Result<(
     s3.faults().push(on_chunks(S3Action::SlowDown).always());
     scenario.produce_valid(1, 0, 100)?;
     sink.wait_for_metric("s3_sink_store_errors_total{operation=\"put\"}", 1.0)?;
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     ensure!(sink.log()?.contains("TimedOut"), sink.tail());
     s3.faults().clear();
     assert_eq!(scenario.finish(all)?.rows, 100);

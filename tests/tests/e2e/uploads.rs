@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use e2e_tests::process::{PATIENCE, Process};
 use e2e_tests::rows;
-use e2e_tests::scenario::Scenario;
+use e2e_tests::scenario::{ASSIGNED, Scenario};
 use e2e_tests::wait_for;
 use local_stack::s3::{Operation, S3Action, S3Fault};
 
@@ -19,6 +19,8 @@ const PATIENT: (&str, &str) = ("CHUNK_AGE_SECONDS_MAX", "600");
 const HASTY: (&str, &str) = ("KAFKA_CONFIG", "session.timeout.ms=3000,heartbeat.interval.ms=300");
 /// Some 13.5 MB of Parquet: two parts are full and a third is not.
 const BULK: u64 = 3000;
+/// All of it in one chunk, which is sealed with the last message.
+const WHOLE: (&str, &str) = ("CHUNK_ROWS_MAX", "3000");
 
 fn on_chunks(operation: Operation, action: S3Action) -> S3Fault {
     S3Fault::new(action).on(operation).key_contains("date=")
@@ -30,8 +32,12 @@ fn answered(scenario: &Scenario, operation: &str, status: &str) -> Result<u64> {
     Ok(counts.get(operation).and_then(|by_status| by_status.get(status)).copied().unwrap_or(0))
 }
 
-fn value(sink: &Process, series: &str) -> Result<f64> {
-    Ok(sink.metric(series)?.unwrap_or(0.0))
+/// The end of most tests: the sink leaves, no upload stays, and each message is one row.
+fn leave_nothing(scenario: &Scenario, sink: &mut Process) -> Result<()> {
+    sink.leave()?;
+    assert_eq!(scenario.uploads()?.len(), 0);
+    assert_eq!(scenario.finish(all)?.rows as u64, BULK);
+    Ok(())
 }
 
 #[test]
@@ -44,8 +50,8 @@ fn a_backlog_beyond_the_memory_becomes_objects_of_the_size_asked_for() -> Result
     let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, ("CHUNK_BYTES_MAX", "16MiB")])?;
     sink.wait_for_metric("s3_sink_messages_total", 4.0 * MESSAGES as f64)?;
     sink.wait_for_metric("s3_sink_chunks_total{reason=\"bytes\"}", 4.0)?;
-    assert_eq!(value(&sink, "s3_sink_chunks_total{reason=\"memory\"}")?, 0.0);
-    ensure!(value(&sink, "s3_sink_parts_stored_total")? >= 4.0 * 3.0, sink.tail());
+    assert_eq!(sink.value("s3_sink_chunks_total{reason=\"memory\"}")?, 0.0);
+    ensure!(sink.value("s3_sink_parts_stored_total")? >= 4.0 * 3.0, sink.tail());
     let peak = sink.peak_memory_bytes()?;
     ensure!(peak < (64 + 128) * MIB, "{} MiB were resident", peak / MIB);
     let objects = rows::files(scenario.objects())?;
@@ -54,8 +60,7 @@ fn a_backlog_beyond_the_memory_becomes_objects_of_the_size_asked_for() -> Result
         let bytes = std::fs::metadata(&object)?.len();
         ensure!((15 * MIB..18 * MIB).contains(&bytes), "{}: {bytes} bytes", object.display());
     }
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(scenario.uploads()?.len(), 0);
     assert_eq!(scenario.finish(all)?.rows as u64, 4 * MESSAGES);
     Ok(())
@@ -69,7 +74,7 @@ fn a_sink_that_is_killed_while_it_uploads_leaves_nothing_behind() -> Result<()> 
     scenario.produce_bulky(1, 0, BULK)?;
     let mut sink = scenario.sink("killed", &[MEMORY, PATIENT, HASTY])?;
     sink.wait_for_metric("s3_sink_parts_stored_total", 1.0)?;
-    wait_for("the second part", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    scenario.wait_held()?;
     sink.kill()?;
     s3.faults().release();
     assert_eq!(rows::files(scenario.objects())?.len(), 0, "parts are for nobody to see");
@@ -78,8 +83,7 @@ fn a_sink_that_is_killed_while_it_uploads_leaves_nothing_behind() -> Result<()> 
     let mut next = scenario.sink("next", &[MEMORY, PATIENT, HASTY])?;
     next.wait_for_metric("s3_sink_uploads_aborted_total{reason=\"stale\"}", 1.0)?;
     next.wait_for_metric("s3_sink_messages_total", BULK as f64)?;
-    next.terminate()?;
-    next.wait_success()?;
+    next.leave()?;
     assert_eq!(scenario.uploads()?.len(), 0);
     assert_eq!(scenario.finish(all)?.rows as u64, BULK);
     Ok(())
@@ -91,14 +95,12 @@ fn a_completion_whose_answer_is_lost_is_recognised_as_ones_own() -> Result<()> {
     let faults = scenario.s3()?.faults();
     faults.push(on_chunks(Operation::CompleteMultipartUpload, S3Action::ApplyThenDrop));
     scenario.produce_bulky(1, 0, BULK)?;
-    let rows = BULK.to_string();
-    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, ("CHUNK_ROWS_MAX", &rows)])?;
+    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, WHOLE])?;
     sink.wait_for_metric("s3_sink_rows_stored_total", BULK as f64)?;
-    assert_eq!(value(&sink, "s3_sink_own_retries_total")?, 1.0);
-    assert_eq!(value(&sink, "s3_sink_uploads_lost_total")?, 0.0);
-    assert_eq!(value(&sink, "s3_sink_conflicts_total")?, 0.0);
-    sink.terminate()?;
-    sink.wait_success()?;
+    assert_eq!(sink.value("s3_sink_own_retries_total")?, 1.0);
+    assert_eq!(sink.value("s3_sink_uploads_lost_total")?, 0.0);
+    assert_eq!(sink.value("s3_sink_conflicts_total")?, 0.0);
+    sink.leave()?;
     assert_eq!(rows::files(scenario.objects())?.len(), 1);
     assert_eq!(scenario.finish(all)?.rows as u64, BULK);
     Ok(())
@@ -113,15 +115,11 @@ fn a_completion_that_the_store_only_claims_is_not_believed() -> Result<()> {
         let claimed = on_chunks(Operation::CompleteMultipartUpload, S3Action::ClaimSuccess);
         scenario.s3()?.faults().push(claimed.times(times));
         scenario.produce_bulky(1, 0, BULK)?;
-        let rows = BULK.to_string();
-        let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, ("CHUNK_ROWS_MAX", &rows)])?;
+        let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, WHOLE])?;
         sink.wait_for_metric("s3_sink_rows_stored_total", BULK as f64)?;
-        let refused = value(&sink, "s3_sink_uploads_aborted_total{reason=\"refused\"}")?;
+        let refused = sink.value("s3_sink_uploads_aborted_total{reason=\"refused\"}")?;
         assert_eq!(refused, lost, "{name}");
-        sink.terminate()?;
-        sink.wait_success()?;
-        assert_eq!(scenario.uploads()?.len(), 0);
-        assert_eq!(scenario.finish(all)?.rows as u64, BULK);
+        leave_nothing(&scenario, &mut sink)?;
     }
     Ok(())
 }
@@ -133,8 +131,7 @@ fn an_object_in_parts_that_is_not_committed_is_adopted_by_its_footer() -> Result
     let completion = Operation::CompleteMultipartUpload;
     s3.faults().push(on_chunks(completion, S3Action::ApplyThenDrop));
     scenario.produce_bulky(1, 0, BULK)?;
-    let rows = BULK.to_string();
-    let mut sink = scenario.sink("first", &[MEMORY, PATIENT, HASTY, ("CHUNK_ROWS_MAX", &rows)])?;
+    let mut sink = scenario.sink("first", &[MEMORY, PATIENT, HASTY, WHOLE])?;
     // It never learns that its object is there: neither from the answer nor by asking.
     wait_for("the object", PATIENCE, || {
         ensure!(sink.is_running()?, sink.tail());
@@ -147,11 +144,10 @@ fn an_object_in_parts_that_is_not_committed_is_adopted_by_its_footer() -> Result
 
     let mut second = scenario.sink("second", &[MEMORY, HASTY])?;
     second.wait_for_metric("s3_sink_adoptions_total", 1.0)?;
-    assert_eq!(value(&second, "s3_sink_messages_total")?, 0.0, "nothing is read again");
+    assert_eq!(second.value("s3_sink_messages_total")?, 0.0, "nothing is read again");
     scenario.produce_valid(1, BULK, 50)?;
     second.wait_for_metric("s3_sink_rows_stored_total", 50.0)?;
-    second.terminate()?;
-    second.wait_success()?;
+    second.leave()?;
     assert_eq!(scenario.finish(all)?.rows as u64, BULK + 50);
     Ok(())
 }
@@ -162,24 +158,20 @@ fn an_upload_that_somebody_removes_is_read_again() -> Result<()> {
     let s3 = scenario.s3()?;
     s3.faults().push(on_chunks(Operation::UploadPart, S3Action::Hold).skip(1));
     scenario.produce_bulky(1, 0, BULK)?;
-    let rows = BULK.to_string();
-    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, ("CHUNK_ROWS_MAX", &rows)])?;
+    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, WHOLE])?;
     // As a lifecycle rule does: once while the chunk fills, once when all parts are stored.
-    wait_for("the second part", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    scenario.wait_held()?;
     remove_uploads(&scenario)?;
-    s3.faults().push(on_chunks(Operation::CompleteMultipartUpload, S3Action::Hold));
+    scenario.hold(Operation::CompleteMultipartUpload)?;
     s3.faults().release();
     sink.wait_for_metric("s3_sink_uploads_lost_total", 1.0)?;
-    wait_for("the completion", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    scenario.wait_held()?;
     remove_uploads(&scenario)?;
     s3.faults().release();
     sink.wait_for_metric("s3_sink_uploads_lost_total", 2.0)?;
     sink.wait_for_metric("s3_sink_rows_stored_total", BULK as f64)?;
-    assert_eq!(value(&sink, "s3_sink_chunks_total{reason=\"rows\"}")?, 1.0);
-    sink.terminate()?;
-    sink.wait_success()?;
-    assert_eq!(scenario.uploads()?.len(), 0);
-    assert_eq!(scenario.finish(all)?.rows as u64, BULK);
+    assert_eq!(sink.value("s3_sink_chunks_total{reason=\"rows\"}")?, 1.0);
+    leave_nothing(&scenario, &mut sink)?;
     Ok(())
 }
 
@@ -187,10 +179,10 @@ fn an_upload_that_somebody_removes_is_read_again() -> Result<()> {
 fn a_drain_takes_again_what_was_lost_at_its_end() -> Result<()> {
     let scenario = Scenario::start("upload-removed-drain", 1)?;
     let s3 = scenario.s3()?;
-    s3.faults().push(on_chunks(Operation::CompleteMultipartUpload, S3Action::Hold));
+    scenario.hold(Operation::CompleteMultipartUpload)?;
     scenario.produce_bulky(1, 0, BULK)?;
     let mut drain = scenario.drain("drain", &[MEMORY, PATIENT])?;
-    wait_for("the completion", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    scenario.wait_held()?;
     remove_uploads(&scenario)?;
     s3.faults().release();
     drain.wait_success()?;
@@ -209,13 +201,12 @@ fn remove_uploads(scenario: &Scenario) -> Result<()> {
 /// A zombie whose completion stands before the store's door, and the new owner of its partition,
 /// which makes larger chunks, so that the two would overlap if both were let in.
 fn zombie(scenario: &Scenario) -> Result<(Process, Process)> {
-    let s3 = scenario.s3()?;
-    s3.faults().push(on_chunks(Operation::CompleteMultipartUpload, S3Action::Hold));
+    scenario.hold(Operation::CompleteMultipartUpload)?;
     scenario.produce_bulky(1, 0, BULK)?;
     let settings = [MEMORY, PATIENT, HASTY];
     let zombie =
         scenario.sink("zombie", &[&settings[..], &[("CHUNK_ROWS_MAX", "2000")]].concat())?;
-    wait_for("the zombie's completion", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    scenario.wait_held()?;
     zombie.pause()?;
     let larger = [("CHUNK_ROWS_MAX", "2500")];
     let mut owner = scenario.sink("owner", &[&settings[..], &larger].concat())?;
@@ -232,8 +223,7 @@ fn wake(scenario: &Scenario, mut zombie: Process, mut owner: Process, status: &s
     })?;
     zombie.resume()?;
     for sink in [&mut owner, &mut zombie] {
-        sink.terminate()?;
-        sink.wait_success()?;
+        sink.leave()?;
     }
     assert_eq!(scenario.finish(all)?.rows as u64, BULK);
     assert_eq!(scenario.uploads()?.len(), 0);
@@ -244,7 +234,7 @@ fn wake(scenario: &Scenario, mut zombie: Process, mut owner: Process, status: &s
 fn the_upload_of_a_paused_sink_is_removed_by_the_new_owner() -> Result<()> {
     let scenario = Scenario::start("upload-zombie-swept", 1)?;
     let (zombie, owner) = zombie(&scenario)?;
-    assert_eq!(value(&owner, "s3_sink_uploads_aborted_total{reason=\"stale\"}")?, 1.0);
+    assert_eq!(owner.value("s3_sink_uploads_aborted_total{reason=\"stale\"}")?, 1.0);
     wake(&scenario, zombie, owner, "404")
 }
 
@@ -256,7 +246,7 @@ fn a_paused_sink_that_completes_its_upload_late_loses_its_race() -> Result<()> {
     scenario.s3()?.faults().push(listing);
     let (zombie, owner) = zombie(&scenario)?;
     ensure!(owner.log()?.contains("can't be listed"), owner.tail());
-    assert_eq!(value(&owner, "s3_sink_uploads_aborted_total{reason=\"stale\"}")?, 0.0);
+    assert_eq!(owner.value("s3_sink_uploads_aborted_total{reason=\"stale\"}")?, 0.0);
     wake(&scenario, zombie, owner, "412")
 }
 
@@ -267,10 +257,10 @@ fn a_late_list_of_uploads_spares_those_of_the_next_owner() -> Result<()> {
     // The first owner of both partitions learns of uploads when one of the two is another's.
     s3.faults().push(S3Fault::new(S3Action::Hold).on(Operation::ListMultipartUploads));
     let mut first = scenario.sink("first", &[MEMORY, PATIENT])?;
-    first.wait_for_metric("s3_sink_partitions_assigned", 2.0)?;
-    wait_for("the list", PATIENCE, || Ok((s3.faults().held() == 1).then_some(())))?;
+    first.wait_for_metric(ASSIGNED, 2.0)?;
+    scenario.wait_held()?;
     let mut second = scenario.sink("second", &[MEMORY, PATIENT])?;
-    second.wait_for_metric("s3_sink_partitions_assigned", 1.0)?;
+    second.wait_for_metric(ASSIGNED, 1.0)?;
     scenario.produce_bulky(2, 0, 2 * BULK)?;
     second.wait_for_metric("s3_sink_parts_stored_total", 2.0)?;
     assert_eq!(scenario.uploads()?.len(), 1, "the first sink waits with its own");
@@ -278,10 +268,9 @@ fn a_late_list_of_uploads_spares_those_of_the_next_owner() -> Result<()> {
     first.wait_for_metric("s3_sink_parts_stored_total", 2.0)?;
     assert_eq!(scenario.uploads()?.len(), 2);
     for sink in [&mut first, &mut second] {
-        assert_eq!(value(sink, "s3_sink_uploads_lost_total")?, 0.0);
-        assert_eq!(value(sink, "s3_sink_uploads_aborted_total{reason=\"stale\"}")?, 0.0);
-        sink.terminate()?;
-        sink.wait_success()?;
+        assert_eq!(sink.value("s3_sink_uploads_lost_total")?, 0.0);
+        assert_eq!(sink.value("s3_sink_uploads_aborted_total{reason=\"stale\"}")?, 0.0);
+        sink.leave()?;
     }
     assert_eq!(scenario.finish(all)?.rows as u64, 2 * BULK);
     Ok(())
@@ -309,17 +298,15 @@ fn a_store_that_refuses_and_dawdles_delays_parts_and_loses_nothing() -> Result<(
     // A part that is stored twice counts once.
     faults.push(on_chunks(Operation::UploadPart, S3Action::ApplyThenDrop).skip(1));
     scenario.produce_bulky(1, 0, BULK)?;
-    let rows = BULK.to_string();
-    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, ("CHUNK_ROWS_MAX", &rows)])?;
+    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, WHOLE])?;
     sink.wait_for_metric("s3_sink_rows_stored_total", BULK as f64)?;
     for operation in ["begin_upload", "part", "complete_upload"] {
         let series = format!("s3_sink_store_errors_total{{operation=\"{operation}\"}}");
-        ensure!(value(&sink, &series)? >= 4.0, "{series}\n{}", sink.tail());
+        ensure!(sink.value(&series)? >= 4.0, "{series}\n{}", sink.tail());
     }
-    assert_eq!(value(&sink, "s3_sink_parts_stored_total")?, 3.0);
+    assert_eq!(sink.value("s3_sink_parts_stored_total")?, 3.0);
     sink.wait_ready()?;
-    sink.terminate()?;
-    sink.wait_success()?;
+    sink.leave()?;
     assert_eq!(rows::files(scenario.objects())?.len(), 1);
     assert_eq!(scenario.uploads()?.len(), 0);
     assert_eq!(scenario.finish(all)?.rows as u64, BULK);
@@ -333,13 +320,11 @@ fn an_upload_that_the_store_does_not_complete_is_begun_anew() -> Result<()> {
     let conflicts = on_chunks(Operation::CompleteMultipartUpload, S3Action::Conflict).times(6);
     scenario.s3()?.faults().push(conflicts);
     scenario.produce_bulky(1, 0, BULK)?;
-    let rows = BULK.to_string();
-    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, ("CHUNK_ROWS_MAX", &rows)])?;
+    let mut sink = scenario.sink("sink", &[MEMORY, PATIENT, WHOLE])?;
     sink.wait_for_metric("s3_sink_rows_stored_total", BULK as f64)?;
     sink.wait_for_metric("s3_sink_uploads_aborted_total{reason=\"refused\"}", 1.0)?;
-    assert_eq!(value(&sink, "s3_sink_parts_stored_total")?, 2.0 * 3.0);
-    sink.terminate()?;
-    sink.wait_success()?;
+    assert_eq!(sink.value("s3_sink_parts_stored_total")?, 2.0 * 3.0);
+    sink.leave()?;
     assert_eq!(rows::files(scenario.objects())?.len(), 1);
     assert_eq!(scenario.uploads()?.len(), 0);
     assert_eq!(scenario.finish(all)?.rows as u64, BULK);
@@ -353,13 +338,11 @@ fn a_store_that_completes_uploads_unconditionally_gets_objects_in_one_piece() ->
     let completion = Operation::CompleteMultipartUpload;
     scenario.s3()?.faults().push(unconditional.on(completion).always());
     scenario.produce_bulky(1, 0, BULK)?;
-    let rows = BULK.to_string();
-    let mut sink = scenario.sink("sink", &[PATIENT, ("CHUNK_ROWS_MAX", &rows)])?;
+    let mut sink = scenario.sink("sink", &[PATIENT, WHOLE])?;
     sink.wait_for_metric("s3_sink_rows_stored_total", BULK as f64)?;
     ensure!(sink.log()?.contains("stored in one piece"), sink.tail());
-    assert_eq!(value(&sink, "s3_sink_parts_stored_total")?, 0.0);
-    sink.terminate()?;
-    sink.wait_success()?;
+    assert_eq!(sink.value("s3_sink_parts_stored_total")?, 0.0);
+    sink.leave()?;
     let objects = rows::files(scenario.objects())?;
     assert_eq!(objects.len(), 1);
     ensure!(std::fs::metadata(&objects[0])?.len() > 10 * MIB, "one PUT of more than a part");

@@ -76,8 +76,7 @@ fn answers(scenario: &Scenario) -> Result<[String; 2]> {
     assert_eq!(sink.metric("s3_sink_memory_limit_bytes")?, Some(f64::from(256 << 20)));
     let answers = [answer(&ingestor, scenario, "ingestor")?, answer(&sink, scenario, "s3-sink")?];
     for process in [&mut ingestor, &mut sink] {
-        process.terminate()?;
-        process.wait_success()?;
+        process.leave()?;
     }
     Ok(answers)
 }

@@ -1,28 +1,23 @@
 //! A mock cluster with the topics, and what landed on them.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use local_stack::kafka::{KafkaCluster, KafkaOptions, Topic};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message as _};
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tokio::net::TcpSocket;
 
 const TOPIC: &str = "names_topic";
 const PARTITIONS: i32 = 3;
 pub(crate) const RUNS_TOPIC: &str = "ingestor.runs";
 
 pub(crate) struct Kafka {
-    cluster: MockCluster<'static, DefaultProducerContext>,
-    /// The ports of brokers that are down: else the kernel may give one to any connection as its
-    /// own, a client's attempt to reach the broker among them, and the broker could not come back.
-    held: Mutex<Vec<TcpSocket>>,
+    cluster: KafkaCluster,
 }
 
 /// One message.
@@ -42,58 +37,48 @@ impl Kafka {
 
     /// A cluster on which no run is remembered.
     pub(crate) fn without_runs_topic() -> Self {
-        let cluster = MockCluster::new(3).unwrap();
-        cluster.create_topic(TOPIC, PARTITIONS, 3).unwrap();
-        Self { cluster, held: Mutex::default() }
+        let topics = vec![Topic::new(TOPIC, PARTITIONS)];
+        Self { cluster: KafkaCluster::start(KafkaOptions { brokers: 3, topics }).unwrap() }
     }
 
     pub(crate) fn create_runs_topic(&self) {
-        self.cluster.create_topic(RUNS_TOPIC, 1, 3).unwrap();
+        self.cluster.create_topic(&Topic::new(RUNS_TOPIC, 1)).unwrap();
     }
 
     pub(crate) fn bootstrap_servers(&self) -> String {
-        self.cluster.bootstrap_servers()
+        self.cluster.bootstrap_servers().unwrap()
     }
 
     /// So many of the next requests to produce are answered with `error`.
     pub(crate) fn refuse_produce(&self, error: RDKafkaRespErr, times: usize) {
-        self.cluster.request_errors(RDKafkaApiKey::Produce, &vec![error; times]);
+        self.cluster.request_errors(RDKafkaApiKey::Produce, &vec![error; times]).unwrap();
     }
 
     /// Topics may not be read.
     pub(crate) fn refuse_fetch(&self) {
         let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-        self.cluster.request_errors(RDKafkaApiKey::Fetch, &[error; 1000]);
+        self.cluster.request_errors(RDKafkaApiKey::Fetch, &[error; 1000]).unwrap();
     }
 
     /// Topics may be read again.
     pub(crate) fn allow_fetch(&self) {
-        self.cluster.clear_request_errors(RDKafkaApiKey::Fetch);
+        self.cluster.clear_request_errors(RDKafkaApiKey::Fetch).unwrap();
     }
 
     /// Consumer groups are forbidden.
     pub(crate) fn refuse_groups(&self) {
         let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
-        self.cluster.request_errors(RDKafkaApiKey::FindCoordinator, &[error; 100]);
+        self.cluster.request_errors(RDKafkaApiKey::FindCoordinator, &[error; 100]).unwrap();
     }
 
     /// Every broker drops its connections and takes no new ones.
     pub(crate) fn down(&self) {
         self.cluster.broker_down(-1).unwrap();
-        let hold = |address: &str| {
-            let socket = TcpSocket::new_v4().unwrap();
-            // Brokers bind with it, too: they may share the port with who does not listen.
-            socket.set_reuseaddr(true).unwrap();
-            socket.bind(address.parse().unwrap()).unwrap();
-            socket
-        };
-        *self.held.lock().unwrap() = self.bootstrap_servers().split(',').map(hold).collect();
     }
 
     /// Every broker takes connections again.
     pub(crate) fn up(&self) {
         self.cluster.broker_up(-1).unwrap();
-        self.held.lock().unwrap().clear();
     }
 
     /// Every message of the topic, read to the end of each partition.

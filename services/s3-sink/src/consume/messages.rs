@@ -117,11 +117,9 @@ impl Sink {
     /// A drain ends at the end of the log even when that is no message's offset, as behind the
     /// markers of transactions.
     fn on_end_of_log(&mut self, partition: Partition) -> Result<(), SinkError> {
-        let is_end =
-            |lane: &super::Lane| lane.drain_until.is_some() && !lane.paused && lane.is_accepting();
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
         lane.at_log_end = !lane.paused;
-        if is_end(lane) {
+        if lane.at_log_end && lane.drain_until.is_some() && lane.is_accepting() {
             return self.leave(partition, SealReason::Shutdown);
         }
         Ok(())

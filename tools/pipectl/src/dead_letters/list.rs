@@ -8,7 +8,7 @@ use chunk_ledger::Timestamp;
 use pipeline_model::dead_letter;
 use serde::Serialize;
 
-use super::{Filter, LettersConfig, LettersError};
+use super::{Filter, LettersConfig, LettersError, write_repeated};
 use crate::columns::{self, Column};
 use crate::coordinates::Coordinates;
 use crate::kafka::{Cluster, Letter};
@@ -183,13 +183,7 @@ impl fmt::Display for Listing {
             };
             writeln!(f, "{reason}: {letters} letters, {replayed} replayed")?;
         }
-        if totals.repeated > 0 {
-            writeln!(
-                f,
-                "note: {} repetitions, written after crashes, are left out",
-                totals.repeated
-            )?;
-        }
+        write_repeated(f, totals.repeated)?;
         if totals.unreadable > 0 {
             let dlq = dead_letter::topic_of(topic);
             writeln!(

@@ -9,6 +9,7 @@ mod list;
 mod replay;
 mod show;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::kafka::{ClusterError, KafkaConfig, ReplayError};
@@ -55,4 +56,12 @@ pub enum LettersError {
     /// The task ended early.
     #[error("the task that asks the brokers ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// The note of how many letters were found again, if any were.
+fn write_repeated(f: &mut fmt::Formatter<'_>, repeated: u64) -> fmt::Result {
+    match repeated {
+        0 => Ok(()),
+        _ => writeln!(f, "note: {repeated} repetitions, written after crashes, are left out"),
+    }
 }

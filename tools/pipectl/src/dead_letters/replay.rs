@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use service_kit::shutdown::Shutdown;
 
-use super::{Filter, LettersConfig, LettersError};
+use super::{Filter, LettersConfig, LettersError, write_repeated};
 use crate::coordinates::Coordinates;
 use crate::kafka::{Cluster, Letter, LetterId, Replay, ReplayError, Replayed, Replayer};
 use crate::progress::{self, Progress};
@@ -294,13 +294,7 @@ impl fmt::Display for Outcome {
         for RefusedLetter { origin, cause } in &self.refused {
             writeln!(f, "not accepted: {origin}: {cause}")?;
         }
-        if self.repeated > 0 {
-            writeln!(
-                f,
-                "note: {} repetitions, written after crashes, are left out",
-                self.repeated
-            )?;
-        }
+        write_repeated(f, self.repeated)?;
         if self.unreadable > 0 {
             writeln!(f, "note: {} messages are no dead letters of {topic}", self.unreadable)?;
         }

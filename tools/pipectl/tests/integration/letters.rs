@@ -10,7 +10,7 @@ use pipeline_model::dead_letter::{
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -163,8 +163,18 @@ impl Topic {
             let options = AdminOptions::new();
             let altered = admin.alter_configs([&retained], &options).await.unwrap();
             altered[0].as_ref().unwrap();
-            let deleted = admin.delete_records(&offsets, &options).await.unwrap();
-            deleted.elements()[0].error().unwrap();
+            // Each broker learns of the change for itself.
+            let deadline = Instant::now() + PATIENCE;
+            let not_yet = Err(KafkaError::OffsetFetch(RDKafkaErrorCode::PolicyViolation));
+            loop {
+                let deleted = admin.delete_records(&offsets, &options).await.unwrap();
+                match deleted.elements()[0].error() {
+                    error if error == not_yet && Instant::now() < deadline => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    outcome => break outcome.unwrap(),
+                }
+            }
         });
     }
 
