@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::Person;
 
+mod fast;
+
 /// The version of the message that this build writes and reads.
 pub const SCHEMA_VERSION: &str = "1";
 /// Header with [`SCHEMA_VERSION`]. A message without it is of version 1.
@@ -73,8 +75,8 @@ pub struct PersonRef<'a> {
     pub city: Cow<'a, str>,
     /// See [`Person::nation`].
     pub nation: Cow<'a, str>,
-    /// See [`Person::zip`].
-    pub zip: u128,
+    /// The decimal digits of [`Person::zip`], without leading zeros.
+    pub zip: &'a str,
     /// See [`Person::latitude`].
     pub latitude: f64,
     /// See [`Person::longitude`].
@@ -137,9 +139,17 @@ impl fmt::Display for Malformed {
 ///   "nation": "France", "zip": 340282366920938463463374607431768211455,
 ///   "latitude": 45.75, "longitude": -4.85, "email": "z@example.com"}"#;
 /// let person = pipeline_model::message::decode(payload).unwrap();
-/// assert_eq!((person.zip, &*person.name), (u128::MAX, "Ms. Zoé K"));
+/// assert_eq!((person.zip.parse(), &*person.name), (Ok(u128::MAX), "Ms. Zoé K"));
 /// ```
 pub fn decode(payload: &[u8]) -> Result<PersonRef<'_>, Malformed> {
+    match fast::read(payload) {
+        Some(person) => Ok(person),
+        None => read_any(payload),
+    }
+}
+
+/// Reads a payload of any form.
+fn read_any(payload: &[u8]) -> Result<PersonRef<'_>, Malformed> {
     if payload.is_empty() {
         return Err(malformed(MalformedReason::Empty, "the message has no payload"));
     }
@@ -199,22 +209,28 @@ struct Wire<'a> {
     email: Cow<'a, str>,
 }
 
-/// `zip` as a JSON integer or as a string of decimal digits.
-fn zip_of_json(json: &str) -> Result<u128, Malformed> {
+/// The digits of `zip`, which is a JSON integer or a string of decimal digits.
+fn zip_of_json(json: &str) -> Result<&str, Malformed> {
     let quoted = json.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     let digits = quoted.unwrap_or(json);
-    let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    // Leading zeros need no check: in a number JSON forbids them, in a string they are harmless.
-    match is_integer.then(|| digits.parse()) {
-        Some(Ok(zip)) => Ok(zip),
-        Some(Err(_)) => Err(malformed(MalformedReason::BadZip, "zip is larger than 2^128-1")),
-        None => Err(malformed(
-            MalformedReason::BadZip,
-            "zip is neither an integer nor a string of decimal digits",
-        )),
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let detail = "zip is neither an integer nor a string of decimal digits";
+        return Err(malformed(MalformedReason::BadZip, detail));
     }
+    // Leading zeros: in a number JSON forbids them, in a string they are harmless.
+    let zeros = digits.bytes().take(digits.len() - 1).take_while(|digit| *digit == b'0').count();
+    zip_digits(&digits[zeros..])
+        .ok_or_else(|| malformed(MalformedReason::BadZip, "zip is larger than 2^128-1"))
+}
+
+/// Decimal digits without leading zeros, if their number has no more than 128 bits. It is never
+/// computed: a row holds the digits.
+#[inline]
+fn zip_digits(digits: &str) -> Option<&str> {
+    const MAX: &str = "340282366920938463463374607431768211455";
+    let is_within = digits.len() < MAX.len() || digits.len() == MAX.len() && digits <= MAX;
+    is_within.then_some(digits)
 }
 
 #[cfg(test)]
-#[path = "message_tests.rs"]
 mod tests;

@@ -14,7 +14,7 @@ fn person(name: &str) -> PersonRef<'_> {
         address: "1, Rue".into(),
         city: "Lyon".into(),
         nation: "France".into(),
-        zip: u128::MAX,
+        zip: "340282366920938463463374607431768211455",
         latitude: 45.75,
         longitude: -4.85,
         email: "z@example.com".into(),
@@ -88,7 +88,9 @@ fn the_object_carries_field_ids_statistics_zstd_and_its_chunk() {
         assert_eq!(schema.column(index).self_type().get_basic_info().id(), index as i32 + 1);
         let column = metadata.row_group(0).column(index);
         assert!(matches!(column.compression(), Compression::ZSTD(_)), "{}", column.column_path());
-        assert!(column.statistics().is_some(), "{}", column.column_path());
+        let without_order =
+            ["name", "address", "zip", "email"].contains(&schema.column(index).name());
+        assert_eq!(column.statistics().is_none(), without_order, "{}", column.column_path());
     }
     let pairs = metadata.file_metadata().key_value_metadata().unwrap();
     let get = |name: &str| {
