@@ -65,7 +65,7 @@ const PROTECTED: [(&str, &str); 13] = [
         "auto.offset.reset",
         "is set by the sink: a position outside the log is never skipped silently",
     ),
-    ("enable.partition.eof", "is set by the sink: drains and the lag need it"),
+    ("enable.partition.eof", "is set by the sink, which learns the end of the log otherwise"),
     ("isolation.level", "must stay `read_committed`: aborted messages, as of replays, are no rows"),
     ("acks", "must stay `all`: a dead letter is acknowledged before its chunk is stored"),
     (

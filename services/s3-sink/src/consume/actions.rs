@@ -31,7 +31,6 @@ impl Sink {
                     let must_leave = self.must_leave(partition);
                     if let Some(lane) = self.lanes.get_mut(&partition) {
                         lane.discard_chunk();
-                        lane.at_log_end = false;
                         // Fetching goes on from the new position, below.
                         lane.paused = true;
                         // A drain had come to its end with messages that it now has to take again.
@@ -73,7 +72,10 @@ impl Sink {
                 return;
             }
             match self.group.resume_at(partition, lane.ledger.position()) {
-                Ok(()) => lane.paused = false,
+                Ok(()) => {
+                    lane.paused = false;
+                    lane.fetched_anew_in = Some(self.batches);
+                }
                 Err(error) => {
                     warn!(%partition, %error, "partition could not be resumed, will repeat");
                     lane.resume_not_before = now + RESUME_RETRY_DELAY;

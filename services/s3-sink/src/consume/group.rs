@@ -7,16 +7,17 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use chunk_ledger::{Offset, Partition};
+use rdkafka::Message as _;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::{RDKafkaConfRes, RDKafkaRespErr};
 
 use super::Event;
+use super::batch::{FetchError, Fetched, MessageQueue};
 use crate::config::KafkaConfig;
 
 /// Longest wait for an answer of the brokers in calls that block.
@@ -39,19 +40,10 @@ pub enum GroupEvent {
     /// The periodic report of librdkafka.
     Report {
         /// The end of each partition's log, as last seen.
-        log_ends: Vec<(Partition, LogEnd)>,
+        log_ends: Vec<(Partition, Offset)>,
         /// The member has joined and no rebalance is going on.
         steady: bool,
     },
-}
-
-/// Where a partition's log ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogEnd {
-    /// Behind the last message.
-    pub high: Offset,
-    /// At the first open transaction, or the same: what lies behind is not read yet.
-    pub stable: Offset,
 }
 
 /// Where consuming a partition begins.
@@ -102,6 +94,7 @@ impl From<KafkaError> for ClientError {
 #[derive(Clone)]
 pub struct Group {
     consumer: Arc<BaseConsumer<GroupContext>>,
+    messages: Arc<MessageQueue<GroupContext>>,
     topic: Arc<str>,
     is_drain: bool,
 }
@@ -118,7 +111,11 @@ impl Group {
         let config = client_config(kafka, queue_bytes_max);
         let consumer: BaseConsumer<GroupContext> =
             config.create_with_context(GroupContext { events })?;
-        Ok(Self { consumer: Arc::new(consumer), topic: kafka.topic.as_str().into(), is_drain })
+        let consumer = Arc::new(consumer);
+        let messages = MessageQueue::new(Arc::clone(&consumer), &kafka.topic)
+            .ok_or_else(|| ClientError("librdkafka makes no queue for the topic".to_owned()))?;
+        let topic = kafka.topic.as_str().into();
+        Ok(Self { consumer, messages: Arc::new(messages), topic, is_drain })
     }
 
     /// Joins the group.
@@ -126,9 +123,30 @@ impl Group {
         self.consumer.subscribe(&[&self.topic])
     }
 
-    /// The next message, if one comes within `timeout`; serves the group's events meanwhile.
-    pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-        self.consumer.poll(timeout)
+    /// The next messages, at most `most`, and errors in their place; waits for the first one, at
+    /// most for `patience`.
+    pub fn take(&self, most: usize, patience: Duration) -> Vec<Result<Fetched<'_>, FetchError>> {
+        self.messages.take(most, patience)
+    }
+
+    /// Behind what [`Group::take`] has returned of each partition, and behind the offsets that follow
+    /// without a message, such as the markers of transactions. Nothing is known of a partition
+    /// between a seek and the next message.
+    pub fn taken(&self) -> KafkaResult<BTreeMap<Partition, Offset>> {
+        let list = self.consumer.position()?;
+        let taken = list.elements().into_iter().filter_map(|element| match element.offset() {
+            KafkaOffset::Offset(offset) => Some((Partition(element.partition()), Offset(offset))),
+            _ => None,
+        });
+        Ok(taken.collect())
+    }
+
+    /// Serves what happens in the group, which is told as events, until there is an error, or a
+    /// message that was not forwarded to where [`Group::take`] looks: it is dropped, and its
+    /// partition returned.
+    pub fn poll(&self) -> Option<KafkaResult<Partition>> {
+        let polled = self.consumer.poll(Duration::ZERO)?;
+        Some(polled.map(|message| Partition(message.partition())))
     }
 
     /// The partitions of `topic`; `None` if there is no such topic. Blocks.
@@ -188,10 +206,17 @@ impl Group {
         let list = self.list(
             positions.iter().map(|(partition, offset)| (*partition, KafkaOffset::Offset(offset.0))),
         )?;
+        self.forward(positions.iter().map(|(partition, _)| *partition));
         match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             _ => self.consumer.assign(&list),
         }
+    }
+
+    /// Has messages come where [`Group::take`] looks. librdkafka forgets it when it stops fetching a
+    /// partition, which may be late: to be said again from time to time.
+    pub fn forward(&self, partitions: impl Iterator<Item = Partition>) {
+        partitions.for_each(|partition| self.messages.forward(partition));
     }
 
     /// Lets go of partitions, so that the rebalance can go on.
@@ -302,8 +327,8 @@ fn client_config(kafka: &KafkaConfig, queue_bytes_max: u64) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         // Only for a position outside the log: the loop sees the gap, or the offset that went back.
         .set("auto.offset.reset", "earliest")
-        // Tells a drain, and the lag, where a log ends that has no message at its end.
-        .set("enable.partition.eof", "true");
+        // It would come as an error in a batch, see `FetchError`.
+        .set("enable.partition.eof", "false");
     config
 }
 
@@ -343,10 +368,7 @@ impl ClientContext for GroupContext {
             .values()
             .flat_map(|topic| &topic.partitions)
             .filter(|(_, partition)| partition.hi_offset >= 0)
-            .map(|(id, partition)| {
-                let (high, stable) = (Offset(partition.hi_offset), Offset(partition.ls_offset));
-                (Partition(*id), LogEnd { high, stable })
-            })
+            .map(|(id, partition)| (Partition(*id), Offset(partition.hi_offset)))
             .collect();
         let steady = statistics
             .cgrp

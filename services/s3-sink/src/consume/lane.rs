@@ -14,7 +14,6 @@ use pipeline_model::message::PersonRef;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::group::LogEnd;
 use super::letters::Letters;
 use crate::encode::{ChunkEncoder, Closed, EncodeError, ROW_GROUP_BYTES_MIN};
 use crate::store::Upload;
@@ -79,11 +78,10 @@ pub struct Lane {
     reserved_bytes: u64,
     /// Whether Kafka is told not to fetch the partition.
     pub paused: bool,
+    /// The batch of messages during which the partition was last fetched anew.
+    pub fetched_anew_in: Option<u64>,
     /// Takes no more messages: revoked, shutting down, or drained.
     pub leaving: bool,
-    /// Whether every message of the log was offered. Behind the last one there may be offsets
-    /// without a message, such as the markers of transactions.
-    pub at_log_end: bool,
     /// A drain is over for this partition at this offset.
     pub drain_until: Option<Offset>,
     /// When Kafka may be asked again why offsets are missing.
@@ -118,8 +116,8 @@ impl Lane {
             swept,
             reserved_bytes: 0,
             paused: false,
+            fetched_anew_in: None,
             leaving: false,
-            at_log_end: false,
             drain_until: None,
             ask_gap_not_before: Duration::ZERO,
             resume_not_before: Duration::ZERO,
@@ -134,19 +132,33 @@ impl Lane {
         is_held || self.ledger.storing().is_some()
     }
 
+    /// The offset below which every message was offered, where `taken` is what was taken of the
+    /// partition: behind the last message there may be offsets without one.
+    pub fn offered(&self, taken: Option<Offset>) -> Offset {
+        let position = self.ledger.position();
+        // While it is paused, messages are taken and dropped.
+        taken.filter(|_| !self.paused).map_or(position, |taken| taken.max(position))
+    }
+
     /// Offsets of a log with this end that wait to be stored. Where a transaction is open, the
-    /// messages behind its begin are not offered before it ends: they wait, too.
-    pub fn lag(&self, log: &LogEnd) -> u64 {
-        let is_at_end = self.at_log_end && log.stable >= log.high;
+    /// messages behind its begin are not taken before it ends: they wait, too.
+    pub fn lag(&self, log_end: Offset, taken: Option<Offset>) -> u64 {
+        let is_at_end = self.offered(taken) >= log_end;
         if is_at_end && self.ledger.is_stored() && self.ledger.fault().is_none() {
             return 0;
         }
-        log.high.0.saturating_sub(self.ledger.stored_end().0).max(0).unsigned_abs()
+        log_end.0.saturating_sub(self.ledger.stored_end().0).max(0).unsigned_abs()
     }
 
     /// Whether the lane takes messages now.
     pub fn is_accepting(&self) -> bool {
         !self.leaving && self.ledger.is_accepting()
+    }
+
+    /// Whether what is left of a batch was fetched before the lane went elsewhere, or went on:
+    /// Kafka sends it again from the lane's position.
+    pub fn is_stale(&self, batch: u64) -> bool {
+        self.fetched_anew_in == Some(batch)
     }
 
     /// Asks the ledger about a message.

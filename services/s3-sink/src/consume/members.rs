@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chunk_ledger::{Fault, Partition, SealReason};
+use chunk_ledger::{Fault, Offset, Partition, SealReason};
 use rdkafka::error::KafkaResult;
 use tracing::{info, warn};
 
-use super::group::LogEnd;
 use super::{Event, Lane, Mode, Resume, Sink, SinkError};
 
 /// The name of the group's reason for not being ready.
@@ -272,18 +271,30 @@ impl Sink {
         }
     }
 
-    pub(super) fn on_report(&mut self, log_ends: &[(Partition, LogEnd)], steady: bool) {
-        for (partition, end) in log_ends {
-            if let Some(lane) = self.lanes.get(partition) {
-                let lag = lane.lag(end) as f64;
-                self.metrics.lag.with_label_values(&[&partition.to_string()]).set(lag);
+    pub(super) fn on_report(
+        &mut self,
+        log_ends: &[(Partition, Offset)],
+        steady: bool,
+    ) -> Result<(), SinkError> {
+        let taken = self.group.taken()?;
+        for (partition, log_end) in log_ends {
+            let taken = taken.get(partition).copied();
+            let Some(lane) = self.lanes.get(partition) else { continue };
+            let lag = lane.lag(*log_end, taken) as f64;
+            self.metrics.lag.with_label_values(&[&partition.to_string()]).set(lag);
+            // A drain ends even where no message is at the end, as behind markers of transactions.
+            let offered = lane.offered(taken);
+            if lane.is_accepting() && lane.drain_until.is_some_and(|end| offered >= end) {
+                self.leave(*partition, SealReason::Shutdown)?;
             }
         }
+        self.group.forward(self.lanes.keys().copied());
         if steady && self.has_joined && self.assigning.is_none() {
             self.health.ready(READINESS);
         } else if self.stop_at.is_none() {
             self.health.not_ready(READINESS, "the consumer group is rebalancing or not reachable");
         }
+        Ok(())
     }
 }
 

@@ -1,20 +1,22 @@
 //! What the loop does with a message, and with an error in its place.
 
+use std::ffi::CStr;
 use std::time::Duration;
 
 use chunk_ledger::{Mark, Offset, OffsetRange, Partition, SealReason, Timestamp, Verdict};
 use pipeline_model::message::{self, HEADER_SCHEMA_VERSION, PersonRef, SCHEMA_VERSION};
-use rdkafka::Message;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Headers};
 use tracing::{error, warn};
 
+use super::batch::{FetchError, Fetched};
 use super::{Event, Sink, SinkError, Watermarks};
 use crate::dead_letter::{NO_TIMESTAMP, Refusal, UNSUPPORTED_VERSION};
 use crate::decode::row_memory_bytes_max;
 
 /// Shortest time between two questions of one partition why offsets are missing.
 const GAP_QUESTION_PERIOD: Duration = Duration::from_secs(1);
+/// How long a partition waits to be fetched again after an error.
+const FETCH_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How long the same error of the Kafka client is not logged again.
 const KAFKA_ERROR_LOG_PERIOD: Duration = Duration::from_secs(30);
 /// Dead letters of one chunk that are logged one by one; the rest is counted.
@@ -23,26 +25,27 @@ const LETTERS_LOGGED_PER_CHUNK: usize = 10;
 impl Sink {
     /// Takes a message into its lane. Where that is not possible now the partition is paused and
     /// the message dropped: it is fetched again from the lane's position.
-    pub(super) fn on_message(&mut self, message: &BorrowedMessage<'_>) -> Result<(), SinkError> {
-        let partition = Partition(message.partition());
+    pub(super) fn on_message(&mut self, message: &Fetched<'_>) -> Result<(), SinkError> {
+        let partition = message.partition();
         // Without a lane the partition was revoked meanwhile: the message is its new owner's.
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
-        lane.at_log_end = false;
-        if lane.paused {
+        if lane.paused || lane.is_stale(self.batches) {
             return Ok(());
         }
-        let timestamp = message.timestamp().to_millis().unwrap_or(-1);
+        let timestamp = message.timestamp().unwrap_or(-1);
         let mark = Mark { offset: Offset(message.offset()), timestamp: Timestamp(timestamp) };
         let decoded = decode(message, mark);
         if decoded.is_err() && !self.dead_letters.has_room() {
             self.letters_blocked = true;
             return self.hold(partition);
         }
-        if !self.reserve(partition, row_memory_bytes_max(message.payload_len()))? {
+        if !self
+            .reserve(partition, row_memory_bytes_max(message.payload().map_or(0, <[u8]>::len)))?
+        {
             return self.hold(partition);
         }
         loop {
-            let now = self.now();
+            let now = self.batch_taken_at;
             let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
             let gap = OffsetRange { start: lane.ledger.position(), end: mark.offset };
             if lane.offer(mark, now) == Verdict::Append {
@@ -64,7 +67,7 @@ impl Sink {
         &mut self,
         partition: Partition,
         mark: Mark,
-        message: &BorrowedMessage<'_>,
+        message: &Fetched<'_>,
         decoded: Result<PersonRef<'_>, Refusal>,
     ) -> Result<(), SinkError> {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
@@ -80,7 +83,8 @@ impl Sink {
                 if lane.dead_letters() < LETTERS_LOGGED_PER_CHUNK {
                     warn!(%partition, offset = %mark.offset, reason, detail, "malformed message becomes a dead letter");
                 }
-                lane.append_dead_letter(self.dead_letters.send(message.detach(), refusal));
+                let original = message.detach(&self.lane_config.topic);
+                lane.append_dead_letter(self.dead_letters.send(original, refusal));
             }
         }
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
@@ -93,10 +97,20 @@ impl Sink {
         Ok(())
     }
 
-    /// Handles an error that came in place of a message.
+    /// Handles an error that came in place of a message: the partition is fetched again from the
+    /// lane's position, a little later.
+    pub(super) fn on_fetch_error(&mut self, failed: &FetchError) -> Result<(), SinkError> {
+        self.on_kafka_error(&failed.error)?;
+        let now = self.now();
+        if let Some(lane) = self.lanes.get_mut(&failed.partition) {
+            lane.resume_not_before = now + FETCH_RETRY_DELAY;
+        }
+        self.hold(failed.partition)
+    }
+
+    /// Handles an error of the Kafka client.
     pub(super) fn on_kafka_error(&mut self, error: &KafkaError) -> Result<(), SinkError> {
         match error {
-            KafkaError::PartitionEOF(partition) => self.on_end_of_log(Partition(*partition)),
             KafkaError::MessageConsumptionFatal(_) => {
                 Err(SinkError::Fatal(self.group.fatal_error().unwrap_or_else(|| error.to_string())))
             }
@@ -112,17 +126,6 @@ impl Sink {
                 Ok(())
             }
         }
-    }
-
-    /// A drain ends at the end of the log even when that is no message's offset, as behind the
-    /// markers of transactions.
-    fn on_end_of_log(&mut self, partition: Partition) -> Result<(), SinkError> {
-        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
-        lane.at_log_end = !lane.paused;
-        if lane.at_log_end && lane.drain_until.is_some() && lane.is_accepting() {
-            return self.leave(partition, SealReason::Shutdown);
-        }
-        Ok(())
     }
 
     /// Kafka went on behind the position: offsets without a message there are no loss if they were
@@ -159,7 +162,7 @@ impl Sink {
 }
 
 /// Reads a message, or says why it can't become a row.
-fn decode<'a>(message: &'a BorrowedMessage<'_>, mark: Mark) -> Result<PersonRef<'a>, Refusal> {
+fn decode<'a>(message: &'a Fetched<'_>, mark: Mark) -> Result<PersonRef<'a>, Refusal> {
     if mark.timestamp.0 < 0 {
         return Err(Refusal {
             reason: NO_TIMESTAMP,
@@ -179,7 +182,7 @@ fn decode<'a>(message: &'a BorrowedMessage<'_>, mark: Mark) -> Result<PersonRef<
         .map_err(|malformed| Refusal { reason: malformed.reason.code(), detail: malformed.detail })
 }
 
-fn schema_version<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
-    let headers = message.headers()?;
-    headers.iter().find(|header| header.key == HEADER_SCHEMA_VERSION)?.value
+fn schema_version<'a>(message: &'a Fetched<'_>) -> Option<&'a [u8]> {
+    let is_version = |name: &CStr| name.to_bytes() == HEADER_SCHEMA_VERSION.as_bytes();
+    message.headers().find(|(name, _)| is_version(name))?.1
 }

@@ -6,6 +6,7 @@
 //! brokers) runs elsewhere and comes back as an [`Event`].
 
 mod actions;
+mod batch;
 mod commit;
 mod event;
 mod group;
@@ -148,6 +149,10 @@ pub struct Sink {
     drained: members::Drained,
     /// When each error of the Kafka client, by librdkafka's number, was logged last.
     kafka_errors_logged: BTreeMap<Option<i32>, Duration>,
+    /// Batches of messages taken so far.
+    batches: u64,
+    /// When the last one was taken.
+    batch_taken_at: Duration,
     /// Uploads begun so far.
     uploads_begun: u64,
     /// Nothing is fetched until chunks leave memory.
@@ -167,6 +172,8 @@ impl Sink {
         Ok(Self {
             committer: Committer::start(group.clone(), events.0.clone())?,
             group,
+            batches: 0,
+            batch_taken_at: Duration::ZERO,
             mode: Mode::Run,
             lanes: BTreeMap::new(),
             lane_config: parts.lanes,
@@ -230,14 +237,21 @@ impl Sink {
 
     fn take_messages(&mut self) -> Result<(), SinkError> {
         let group = self.group.clone();
-        let mut timeout = self.poll_timeout();
-        for _ in 0..MESSAGES_PER_TURN {
-            match group.poll(timeout) {
-                Some(Ok(message)) => self.on_message(&message)?,
-                Some(Err(error)) => self.on_kafka_error(&error)?,
-                None => break,
+        while let Some(polled) = group.poll() {
+            match polled {
+                // It is fetched again.
+                Ok(stray) => self.hold(stray)?,
+                Err(error) => self.on_kafka_error(&error)?,
             }
-            timeout = Duration::ZERO;
+        }
+        let messages = group.take(MESSAGES_PER_TURN, self.poll_timeout());
+        self.batches += 1;
+        self.batch_taken_at = self.now();
+        for message in messages {
+            match message {
+                Ok(message) => self.on_message(&message)?,
+                Err(error) => self.on_fetch_error(&error)?,
+            }
         }
         Ok(())
     }
@@ -258,8 +272,7 @@ impl Sink {
             }
             Event::CommitDone { commit, outcome } => self.on_commit_done(commit, outcome),
             Event::Group(GroupEvent::Report { log_ends, steady }) => {
-                self.on_report(&log_ends, steady);
-                Ok(())
+                self.on_report(&log_ends, steady)
             }
             Event::Resolved { epoch, points } => self.on_resolved(epoch, points),
             Event::GapExplained { gap, watermarks } => {
