@@ -9,6 +9,7 @@ pub mod api;
 pub mod dead_letter;
 pub mod message;
 mod person;
+#[cfg(feature = "schema")]
 pub mod schema;
 
 pub use person::{Person, zip_of_postcode};
