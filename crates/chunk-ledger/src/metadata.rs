@@ -4,6 +4,7 @@
 //! its metadata when the upload begins, which is before the chunk's end is known: it has the pairs
 //! of the [`Opening`] alone, and `facts-in: footer`, which says where the others are.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::{Chunk, Mark, Offset, OffsetRange, Opening, Partition, Timestamp, WriterId};
@@ -169,12 +170,16 @@ fn read_opening<'a>(
     })
 }
 
-fn parse<'a, T: FromStr>(
+/// Reads a number in the one spelling that [`to_metadata`] writes: `+7` and `07` are somebody else's.
+fn parse<'a, T: FromStr + Display>(
     get: &impl Fn(&str) -> Option<&'a str>,
     name: &'static str,
 ) -> Result<T, MetadataError> {
     let value = get(name).ok_or(MetadataError::Missing(name))?;
-    value.parse().map_err(|_| invalid(name, value, "a number"))
+    let number: Option<T> = value.parse().ok();
+    number
+        .filter(|number| number.to_string() == value)
+        .ok_or_else(|| invalid(name, value, "a number as the sink writes it"))
 }
 
 fn invalid(name: &'static str, value: &str, expected: &str) -> MetadataError {
@@ -240,6 +245,20 @@ mod tests {
                 let get = |name: &str| pairs_of(&begun)(name).filter(|_| name != *missing);
                 prop_assert_eq!(describe("t", get), Err(MetadataError::Missing(missing)));
             }
+        }
+
+        #[test]
+        fn a_number_has_one_spelling(chunk in chunk(), index in 1..11_usize) {
+            let mut pairs = to_metadata("t", &chunk);
+            let (name, value) = &mut pairs[index];
+            let name = *name;
+            *value = match value.strip_prefix('-') {
+                Some(digits) => format!("-0{digits}"),
+                None => format!("0{value}"),
+            };
+            let read = describe("t", pairs_of(&pairs));
+            let is_refused = matches!(&read, Err(MetadataError::Invalid { name: refused, .. }) if *refused == name);
+            prop_assert!(is_refused, "{:?}", read);
         }
 
         #[test]
