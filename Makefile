@@ -6,6 +6,7 @@ TEST_THREADS ?= 6
 CLUSTER_TEST_THREADS ?= 4
 # 10,000,000 take up to 8 GB of disk while they are there.
 MESSAGES ?= 10000000
+FUZZ_SECONDS ?= 30
 CARGO_DENY_VERSION := 0.20.2
 # Kept for all checkouts: it takes minutes to build.
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/names-pipeline/cargo-deny-$(CARGO_DENY_VERSION)
@@ -19,7 +20,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose cluster-up cluster-down test-cluster \
-	on-cluster test-scale test-backlog \
+	on-cluster test-scale test-backlog fuzz \
 	up down logs ps open scale audit sql
 
 help: ## List the targets
@@ -58,11 +59,13 @@ test-compose: ## Test the stack in containers: scaling, a broker and a sink kill
 
 lint: prerequisites ## Check formatting, lints and the docs
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 test-api: build $(API_VENV)/installed ## Check the run API against its contract with schemathesis
 	@$(API_VENV)/bin/python services/ingestor/tests/contract.py $(TARGET_DIR)/debug $(TARGET_DIR)/contract
@@ -98,6 +101,9 @@ test-kubernetes: ## Render the Kubernetes manifests and check them, without a cl
 
 test-prometheus: ## Check the alert rules and run their tests
 	@deploy/prometheus/check.sh
+
+fuzz: prerequisites ## Fuzz whatever reads bytes from outside (FUZZ_SECONDS=30 for each target)
+	@fuzz/run.sh $(FUZZ_SECONDS) $(TARGET_DIR)
 
 deny: $(TOOLS)/bin/cargo-deny ## Check licences, sources, duplicate crates and advisories
 	$(TOOLS)/bin/cargo-deny --workspace check bans licenses sources
