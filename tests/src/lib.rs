@@ -2,6 +2,7 @@
 //! processes, a topic whose every message is known, the rows that lie in the bucket, and the audit
 //! as judge.
 
+pub mod attack;
 pub mod cluster;
 pub mod flow;
 pub mod malformed;

@@ -177,10 +177,20 @@ impl Process {
 
     /// Status and body of the admin server's answer, if it is there.
     pub fn request(&self, path: &str) -> Result<Option<(u16, String)>> {
+        self.ask("GET", path)
+    }
+
+    /// The same for a POST without a body.
+    pub fn post(&self, path: &str) -> Result<Option<(u16, String)>> {
+        self.ask("POST", path)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Result<Option<(u16, String)>> {
         let Some(addr) = self.admin_addr()? else { return Ok(None) };
         let Ok(mut stream) = TcpStream::connect(&addr) else { return Ok(None) };
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         let mut answer = String::new();
         let asked = stream.write_all(request.as_bytes());
         if asked.and_then(|()| stream.read_to_string(&mut answer)).is_err() {
@@ -192,7 +202,7 @@ impl Process {
     }
 
     /// The address in the line that services log when their admin server listens.
-    fn admin_addr(&self) -> Result<Option<String>> {
+    pub fn admin_addr(&self) -> Result<Option<String>> {
         let log = self.log()?;
         let mut lines =
             log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());

@@ -3,6 +3,8 @@
 //! Names are given in full (`ingestor_users_total`), so that a search for a metric finds its source.
 //! Labelled counters are zero-initialised: a series that never happened reads 0, not nothing.
 
+use std::sync::Arc;
+
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry, TextEncoder,
@@ -25,6 +27,8 @@ pub struct BuildInfo<'a> {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// Metric prefix of the service.
+    service: Arc<str>,
 }
 
 impl Metrics {
@@ -34,7 +38,7 @@ impl Metrics {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        let metrics = Self { registry };
+        let metrics = Self { registry, service: build.service.into() };
         let info = metrics.int_gauge_with_labels(
             &format!("{}_build_info", build.service),
             "1, with the version of the running binary",
@@ -123,6 +127,11 @@ impl Metrics {
             histograms.get_metric_with_label_values(&[value])?;
         }
         Ok(histograms)
+    }
+
+    /// The prefix of the service's own metrics: `ingestor`, `s3_sink`.
+    pub fn service(&self) -> &str {
+        &self.service
     }
 
     /// The registry, for collectors that have no constructor here.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::panic_in_result_fn, reason = "a test fails by panicking or by an error")]
 
+mod attacks;
 mod crashes;
 mod dead_letters;
 mod journey;
