@@ -19,7 +19,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
-	test-api test-airflow test-prometheus test-kubernetes test-compose cluster-up cluster-down test-cluster \
+	test-api test-airflow test-prometheus test-kubernetes test-compose test-unsafe cluster-up cluster-down test-cluster \
 	on-cluster test-scale test-backlog fuzz \
 	up down logs ps open scale audit sql
 
@@ -53,6 +53,12 @@ $(READERS_VENV)/installed $(API_VENV)/installed $(AIRFLOW_VENV)/installed:
 	python3 -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+test-unsafe: prerequisites ## Run the tests of what is `unsafe` under valgrind
+	@command -v valgrind >/dev/null || { echo "valgrind is missing (Debian: apt-get install valgrind)" >&2; exit 1; }
+	$(CARGO) test --workspace --locked --lib \
+		--config "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=9'" \
+		-- consume::batch decode::text
 
 test-compose: ## Test the stack in containers: scaling, a broker and a sink killed, metrics, audit
 	@python3 tests/compose.py
