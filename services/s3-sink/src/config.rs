@@ -48,6 +48,13 @@ static SETTINGS: &[Setting] = &[
     .default("256MiB"),
 ];
 
+/// Not of a drain, which leaves for good.
+static STATIC_MEMBERSHIP: Setting = Setting::new(
+    "KAFKA_STATIC_MEMBERSHIP",
+    "keep this host's place in the group over a restart: its name is `group.instance.id`",
+)
+.default("false");
+
 /// A drain ends by itself, and several may share a machine: no admin server unless asked for.
 static DRAIN_COMMON: [Setting; 4] =
     [ADMIN_ADDR.default("off"), LOG_FORMAT, LOG_LEVEL, DRAIN_TIMEOUT_SECONDS];
@@ -114,6 +121,8 @@ pub struct KafkaConfig {
     pub topic: String,
     /// The consumer group.
     pub group_id: String,
+    /// By which the group knows the member again after a restart, if it shall.
+    pub instance_id: Option<String>,
     /// Further librdkafka properties.
     pub properties: Vec<(String, String)>,
 }
@@ -133,6 +142,7 @@ pub fn command() -> Command {
             Command::new("run")
                 .about("Consumes and stores until SIGTERM or SIGINT")
                 .args(args(SETTINGS))
+                .args(args([&STATIC_MEMBERSHIP]))
                 .args(args(COMMON)),
         )
         .subcommand(
@@ -168,9 +178,15 @@ pub fn task(
         // clap lets no other subcommand through than `run`.
         other => {
             let matches = other.map_or(matches, |(_, matches)| matches);
-            let mut reader = Reader::new(SETTINGS.iter().chain(COMMON), matches, environment);
+            let settings = SETTINGS.iter().chain([&STATIC_MEMBERSHIP]).chain(COMMON);
+            let mut reader = Reader::new(settings, matches, environment);
             let config = read(&mut reader, environment);
-            reader.finish(|| config.map(Task::Run))
+            let instance_id = read_instance_id(&mut reader);
+            reader.finish(|| {
+                let mut config = config?;
+                config.kafka.instance_id = instance_id?;
+                Some(Task::Run(config))
+            })
         }
     }
 }
@@ -224,8 +240,23 @@ fn read_kafka(reader: &mut Reader) -> Option<KafkaConfig> {
         bootstrap_servers: servers?.join(","),
         topic: topic?,
         group_id: group_id?,
+        instance_id: None,
         properties: properties?.unwrap_or_default(),
     })
+}
+
+/// The host's name, where the member shall keep its place.
+fn read_instance_id(reader: &mut Reader) -> Option<Option<String>> {
+    if !reader.required(STATIC_MEMBERSHIP.name, parse::boolean)? {
+        return Some(None);
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let has_name = !host.is_empty() && host != "localhost";
+    if !has_name {
+        let why = format!("needs a host name that no other sink has, this one is {host:?}");
+        reader.refuse(STATIC_MEMBERSHIP.name, &why);
+    }
+    has_name.then_some(Some(host))
 }
 
 /// Kafka's rule, on which keys rely: a topic's name holds neither `/` nor `+`. Kafka allows 249

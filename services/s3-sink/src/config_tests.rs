@@ -41,6 +41,18 @@ fn flags_win_over_the_environment_and_a_drain_has_no_admin_server() {
 }
 
 #[test]
+fn a_static_member_has_the_hosts_name_and_a_drain_is_none() {
+    let environment = [&LEAST[..], &[("KAFKA_STATIC_MEMBERSHIP", "true")]].concat();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let Ok(Task::Run(config)) = parse_task(&["run"], &environment) else { panic!("not a run") };
+    assert_eq!(config.kafka.instance_id.as_deref(), Some(host.trim()));
+    let Ok(Task::Drain(config)) = parse_task(&["drain"], &environment) else { panic!("no drain") };
+    assert_eq!(config.kafka.instance_id, None);
+    let Ok(Task::Run(config)) = parse_task(&["run"], &LEAST) else { panic!("not a run") };
+    assert_eq!(config.kafka.instance_id, None);
+}
+
+#[test]
 fn every_mistake_is_named_at_once_and_secrets_are_kept() {
     let environment = [
         ("KAFKA_TOPIC", "a/b"),

@@ -1,10 +1,12 @@
 //! Sinks that are killed, pause, come and go.
 
-use anyhow::Result;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
 use e2e_tests::cluster::Cluster;
 use e2e_tests::process::{PATIENCE, Process};
 use e2e_tests::rows;
-use e2e_tests::scenario::Scenario;
+use e2e_tests::scenario::{ASSIGNED, Scenario};
 use e2e_tests::{seed, wait_for, zombie};
 use local_stack::s3::Operation;
 
@@ -50,6 +52,40 @@ fn a_sink_that_sleeps_through_its_session_wakes_up_to_no_harm() -> Result<()> {
     wait_until_shared(&sinks.each_ref())?;
     let sent = flow.stop()?;
     leave(&mut sinks)?;
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}
+
+#[test]
+fn a_static_member_that_is_killed_goes_on_where_it_was() -> Result<()> {
+    /// Its end would bring a rebalance. At the end of the test it is waited for: static members
+    /// don't leave.
+    const SESSION: &str = "session.timeout.ms=15000,heartbeat.interval.ms=300";
+    const REBALANCES: &str = "s3_sink_rebalances_total{event=\"assigned\"}";
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "static", PARTITIONS)?;
+    let flow = scenario.flow(PARTITIONS, 1000)?;
+    let start = |label: &str, instance: &str| {
+        let config = format!("{SESSION},group.instance.id={instance}");
+        scenario.sink(label, &[("KAFKA_CONFIG", &config), HASTY[1]])
+    };
+    let (mut killed, mut other) = (start("first", "a")?, start("other", "b")?);
+    wait_until_shared(&[&killed, &other])?;
+    let before = (killed.value(ASSIGNED)?, other.value(REBALANCES)?);
+    killed.kill()?;
+    let begun = Instant::now();
+    let mut again = start("again", "a")?;
+    wait_for_rows(&mut again, 1.0)?;
+    println!("static member: rows again {:.1} s after it was killed", begun.elapsed().as_secs_f64());
+    wait_for_rows(&mut again, 1000.0)?;
+    wait_for_rows(&mut other, 1000.0)?;
+    assert_eq!((again.value(ASSIGNED)?, other.value(REBALANCES)?), before);
+    // One that is started twice is fenced: the first of the two ends and says so.
+    let mut twin = start("twin", "a")?;
+    ensure!(!again.wait()?.success(), "two members have one place");
+    ensure!(again.log()?.contains("group.instance.id"), again.tail());
+    wait_for_rows(&mut twin, 1000.0)?;
+    let sent = flow.stop()?;
+    leave([&mut twin, &mut other])?;
     assert_eq!(scenario.finish(all)?.rows as u64, sent);
     Ok(())
 }

@@ -318,8 +318,11 @@ fn client_config(kafka: &KafkaConfig, queue_bytes_max: u64) -> ClientConfig {
         // A fetch that is under way delays a partition that begins or is resumed by as much.
         .set("fetch.wait.max.ms", "100")
         .set("topic.metadata.refresh.interval.ms", "30000")
-        .set("statistics.interval.ms", "1000")
-        .extend(kafka.properties.iter().cloned());
+        .set("statistics.interval.ms", "1000");
+    if let Some(instance_id) = &kafka.instance_id {
+        config.set("group.instance.id", instance_id);
+    }
+    config.extend(kafka.properties.iter().cloned());
     config
         .set("bootstrap.servers", &kafka.bootstrap_servers)
         .set("group.id", &kafka.group_id)
