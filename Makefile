@@ -5,7 +5,8 @@ CARGO ?= cargo
 TEST_THREADS ?= 6
 CLUSTER_TEST_THREADS ?= 4
 # 10,000,000 take up to 8 GB of disk while they are there.
-MESSAGES ?= 10000000
+test-backlog: MESSAGES ?= 10000000
+bench-peers: MESSAGES ?= 5000000
 FUZZ_SECONDS ?= 30
 CARGO_DENY_VERSION := 0.20.2
 # Kept for all checkouts: it takes minutes to build.
@@ -14,13 +15,15 @@ TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 READERS_VENV := $(TARGET_DIR)/readers-venv
 API_VENV := $(TARGET_DIR)/api-venv
 AIRFLOW_VENV := $(TARGET_DIR)/airflow-venv
+PEERS_VENV := $(TARGET_DIR)/peers-venv
+PEERS_JARS := $(TARGET_DIR)/bench/jars
 READERS_FOLDERS := $(TARGET_DIR)/demo \
 	$(addprefix $(TARGET_DIR)/e2e/,dead-letters recorded seals only-dead-letters)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose test-unsafe cluster-up cluster-down test-cluster \
-	on-cluster test-scale test-backlog fuzz \
+	on-cluster test-scale test-backlog fuzz bench-peers \
 	up down logs ps open scale audit sql
 
 help: ## List the targets
@@ -45,7 +48,8 @@ readers-input:
 $(READERS_VENV)/installed: tests/readers-requirements.txt
 $(API_VENV)/installed: services/ingestor/tests/contract-requirements.txt
 $(AIRFLOW_VENV)/installed: tests/airflow-requirements.txt
-$(READERS_VENV)/installed $(API_VENV)/installed $(AIRFLOW_VENV)/installed:
+$(PEERS_VENV)/installed: bench/peers/requirements.txt
+$(READERS_VENV)/installed $(API_VENV)/installed $(AIRFLOW_VENV)/installed $(PEERS_VENV)/installed:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "python3 with venv is missing (Debian: apt-get install python3-venv)" >&2; \
 		exit 1; \
@@ -99,8 +103,22 @@ test-scale: build ## Audit 100,000 chunks in a real store
 test-backlog: prerequisites ## Store a backlog in bounded memory on the real parts (MESSAGES=10000000)
 	$(CARGO) build --workspace --bins --locked --release
 	@deploy/cluster/with.sh bash -ec ' \
-		CHUNK_BYTES_MAX=32MiB $(TARGET_DIR)/release/backlog $(MESSAGES) 12; \
-		$(TARGET_DIR)/release/backlog $(MESSAGES) 300'
+		CHUNK_BYTES_MAX=32MiB $(TARGET_DIR)/release/bench backlog $(MESSAGES) 12; \
+		$(TARGET_DIR)/release/bench backlog $(MESSAGES) 300'
+
+bench-peers: prerequisites $(PEERS_VENV)/installed $(PEERS_JARS)/installed ## Compare the sink with Spark and Python+Arrow on one backlog (MESSAGES=5000000)
+	@$(PEERS_VENV)/bin/python -B bench/peers/peers_test.py
+	$(CARGO) build --workspace --bins --locked --release
+	@deploy/cluster/with.sh $(PEERS_VENV)/bin/python -B bench/peers/compare.py $(MESSAGES) $(TARGET_DIR)
+
+$(PEERS_JARS)/installed: bench/peers/pom.xml
+	@command -v mvn >/dev/null || { \
+		echo "mvn is missing, which fetches Spark's connectors (Debian: apt-get install maven)" >&2; \
+		exit 1; \
+	}
+	rm -rf $(@D)
+	mvn -B -q -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(abspath $(@D))
+	@touch $@
 
 test-kubernetes: ## Render the Kubernetes manifests and check them, without a cluster
 	@deploy/kubernetes/check.sh

@@ -114,6 +114,11 @@ impl Process {
         Ok(self.ended()?.is_none())
     }
 
+    /// Its number, under which `/proc` knows it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that it has had resident so far, in bytes.
     pub fn peak_memory_bytes(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

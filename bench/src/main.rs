@@ -1,0 +1,118 @@
+//! `make bench` and its parts.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use bench::sink::{Report, drain};
+use bench::topic::{Contents, Topic};
+use bench::world::World;
+use clap::{Args, Parser, Subcommand};
+
+/// Measures the release binaries on real brokers and a real store.
+///
+/// Both come from the environment, as for s3-sink: KAFKA_BOOTSTRAP_SERVERS, S3_BUCKET, AWS_*. So do
+/// MEMORY_LIMIT, CHUNK_BYTES_MAX and the sink's other settings. `deploy/cluster/with.sh COMMAND` runs a
+/// command on a cluster of its own. Logs are in target/bench/runs; objects stay below S3_PREFIX.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes a topic full of messages such as the ingestor's, and prints its name.
+    Fill {
+        #[command(flatten)]
+        size: Size,
+        /// The topic; messages are added to one that exists. By default a new one.
+        #[arg(long)]
+        topic: Option<String>,
+        /// Length of a message; the shortest has some 120 bytes. By default some 245.
+        #[arg(long)]
+        bytes: Option<usize>,
+    },
+    /// Lets s3-sink store a topic from the beginning, audits that, and prints a line of JSON.
+    Sink {
+        #[command(flatten)]
+        size: DefaultSize,
+        /// A topic from `bench fill`, which stays. By default a new one, which is deleted.
+        #[arg(long)]
+        topic: Option<String>,
+        /// Processes that share the work.
+        #[arg(long, default_value_t = 1, value_parser = parse_count)]
+        sinks: usize,
+    },
+    /// The test of memory and of the sizes of objects: fails where the sink took more than it may.
+    Backlog(Size),
+}
+
+#[derive(Debug, Args)]
+struct Size {
+    /// Number of messages.
+    messages: u64,
+    /// Number of partitions.
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+}
+
+#[derive(Debug, Args)]
+struct DefaultSize {
+    /// Number of messages of a new topic.
+    #[arg(default_value_t = 5_000_000)]
+    messages: u64,
+    /// Number of partitions of a new topic.
+    #[arg(default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+}
+
+fn parse_count(text: &str) -> Result<usize> {
+    let count = text.parse()?;
+    ensure!(count > 0, "expected at least 1");
+    Ok(count)
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Fill { size, topic, bytes } => fill(&size, topic.as_deref(), bytes),
+        Command::Sink { size, topic, sinks } => sink(&size, topic.as_deref(), sinks),
+        Command::Backlog(size) => bench::backlog::run(size.messages, size.partitions),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fill(size: &Size, topic: Option<&str>, bytes: Option<usize>) -> Result<()> {
+    let world = World::new("fill", topic)?;
+    world.ensure_topic(size.partitions)?.fill(size.messages, bytes)?;
+    println!("{}", world.topic_name());
+    Ok(())
+}
+
+fn sink(size: &DefaultSize, topic: Option<&str>, sinks: usize) -> Result<()> {
+    let world = World::new("sink", topic)?;
+    if topic.is_some() {
+        return measure(&world, &world.topic()?, sinks);
+    }
+    let topic = world.ensure_topic(size.partitions)?;
+    let measured = topic.fill(size.messages, None).and_then(|()| measure(&world, &topic, sinks));
+    // Whatever came of it: the next run begins with a topic of its own.
+    measured.and(topic.delete())
+}
+
+fn measure(world: &World, topic: &Topic, sinks: usize) -> Result<()> {
+    let Contents { messages, partitions } = topic.contents()?;
+    ensure!(messages > 0, "the topic {} has no messages", world.topic_name());
+    let drained = drain(world, sinks)?;
+    let totals = world.audit().context("audit")?;
+    let report = Report::new(messages, partitions, &drained, &totals);
+    eprintln!("{}", report.summary());
+    println!("{}", serde_json::to_string(&report)?);
+    totals.judge(messages)
+}
