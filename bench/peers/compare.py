@@ -12,6 +12,7 @@ has stored each message once. Brokers and store come from the environment.
 import dataclasses
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -58,14 +59,19 @@ def main(messages, target):
 
 def check_java():
     """Before the backlog is made, not after."""
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which(f"{home}/bin/java" if home else "java")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr if java else "no java"
-    version = re.search(r'version "(\d+)', said)
-    if not version or int(version[1]) != JAVA:
-        found = f"Java {version[1]}" if version else "no Java"
+    found = java_version()
+    if found.split(".")[0] != str(JAVA):
         raise Failure(f"Spark needs Java {JAVA}, found {found}; install it, or let JAVA_HOME name it "
                       f"(Debian: apt-get install openjdk-{JAVA}-jre-headless)")
+
+
+def java_version():
+    """Of the Java that Spark takes."""
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which(f"{home}/bin/java" if home else "java")
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr if java else ""
+    version = re.search(r'version "([^"]+)', said)
+    return version[1] if version else "none"
 
 
 class Bench:
@@ -175,11 +181,12 @@ class Bench:
 def report(messages, results):
     """What another program may want to know: the figures, and what they were measured with."""
     requirements = (HERE / "requirements.txt").read_text().splitlines()
+    packages = dict(line.split("==") for line in requirements if "==" in line)
     return {
         "messages": messages,
         "partitions": PARTITIONS,
         "cores": os.cpu_count(),
-        "versions": dict(line.split("==") for line in requirements if "==" in line),
+        "versions": {"python": platform.python_version(), "java": java_version(), **packages},
         "results": results,
     }
 
