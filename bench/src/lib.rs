@@ -4,6 +4,7 @@
 
 pub mod backlog;
 pub mod people;
+pub mod rows;
 pub mod sink;
 pub mod topic;
 pub mod usage;

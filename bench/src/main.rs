@@ -44,6 +44,8 @@ enum Command {
         #[arg(long, default_value_t = 1, value_parser = parse_count)]
         sinks: usize,
     },
+    /// Measures decoding and encoding on one core, without brokers or a store.
+    Rows,
     /// The test of memory and of the sizes of objects: fails where the sink took more than it may.
     Backlog(Size),
 }
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Fill { size, topic, bytes } => fill(&size, topic.as_deref(), bytes),
         Command::Sink { size, topic, sinks } => sink(&size, topic.as_deref(), sinks),
+        Command::Rows => rows(),
         Command::Backlog(size) => bench::backlog::run(size.messages, size.partitions),
     };
     match done {
@@ -115,4 +118,9 @@ fn measure(world: &World, topic: &Topic, sinks: usize) -> Result<()> {
     eprintln!("{}", report.summary());
     println!("{}", serde_json::to_string(&report)?);
     totals.judge(messages)
+}
+
+fn rows() -> Result<()> {
+    println!("{}", serde_json::to_string(&bench::rows::run()?)?);
+    Ok(())
 }
