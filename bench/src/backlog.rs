@@ -21,8 +21,8 @@ pub fn run(messages: u64, partitions: i32) -> Result<()> {
         .with_default("CHUNK_AGE_SECONDS_MAX", CHUNK_AGE)
         .with_default("DRAIN_TIMEOUT_SECONDS", "10m")
         .with_default("MEMORY_LIMIT", MEMORY_LIMIT);
-    let topic = world.ensure_topic(partitions)?;
-    let done = topic.fill(messages, None).and_then(|()| {
+    world.with_topic(partitions, |topic| {
+        topic.fill(messages, None)?;
         println!("{} messages over {partitions} partitions", HumanCount(messages));
         let drained = drain(&world, 1)?;
         print(messages, &drained);
@@ -33,9 +33,7 @@ pub fn run(messages: u64, partitions: i32) -> Result<()> {
             totals.rows, totals.lost, totals.duplicated
         );
         totals.judge(messages)
-    });
-    // Whatever came of it: the next run begins with a topic of its own.
-    done.and(topic.delete())
+    })
 }
 
 fn print(messages: u64, drained: &Drained) {

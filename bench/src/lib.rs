@@ -3,6 +3,7 @@
 //! machine changes little of it; messages a second are what this machine gave at that moment.
 
 pub mod backlog;
+pub mod ingest;
 pub mod people;
 pub mod rows;
 pub mod sink;

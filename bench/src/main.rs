@@ -44,6 +44,12 @@ enum Command {
         #[arg(long, default_value_t = 1, value_parser = parse_count)]
         sinks: usize,
     },
+    /// Measures the ingestor, from the API's pages to the last delivery report.
+    Ingest {
+        /// Pages of 5,000 users.
+        #[arg(default_value_t = 100)]
+        pages: u64,
+    },
     /// Measures decoding and encoding on one core, without brokers or a store.
     Rows,
     /// The test of memory and of the sizes of objects: fails where the sink took more than it may.
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Fill { size, topic, bytes } => fill(&size, topic.as_deref(), bytes),
         Command::Sink { size, topic, sinks } => sink(&size, topic.as_deref(), sinks),
+        Command::Ingest { pages } => ingest(pages),
         Command::Rows => rows(),
         Command::Backlog(size) => bench::backlog::run(size.messages, size.partitions),
     };
@@ -100,13 +107,13 @@ fn fill(size: &Size, topic: Option<&str>, bytes: Option<usize>) -> Result<()> {
 
 fn sink(size: &DefaultSize, topic: Option<&str>, sinks: usize) -> Result<()> {
     let world = World::new("sink", topic)?;
-    if topic.is_some() {
-        return measure(&world, &world.topic()?, sinks);
+    match topic {
+        Some(_) => measure(&world, &world.topic()?, sinks),
+        None => world.with_topic(size.partitions, |topic| {
+            topic.fill(size.messages, None)?;
+            measure(&world, topic, sinks)
+        }),
     }
-    let topic = world.ensure_topic(size.partitions)?;
-    let measured = topic.fill(size.messages, None).and_then(|()| measure(&world, &topic, sinks));
-    // Whatever came of it: the next run begins with a topic of its own.
-    measured.and(topic.delete())
 }
 
 fn measure(world: &World, topic: &Topic, sinks: usize) -> Result<()> {
@@ -122,5 +129,12 @@ fn measure(world: &World, topic: &Topic, sinks: usize) -> Result<()> {
 
 fn rows() -> Result<()> {
     println!("{}", serde_json::to_string(&bench::rows::run()?)?);
+    Ok(())
+}
+
+fn ingest(pages: u64) -> Result<()> {
+    let report = bench::ingest::run(pages)?;
+    eprintln!("{}", report.summary());
+    println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }

@@ -48,9 +48,7 @@ impl World {
         let run = format!("{label}-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
         let topic = topic.unwrap_or(&run).to_owned();
         let is_setting = |name: &str| {
-            ["KAFKA_", "S3_", "AWS_", "CHUNK_", "API_"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
+            ["KAFKA_", "S3_", "AWS_", "CHUNK_"].iter().any(|prefix| name.starts_with(prefix))
                 || ["MEMORY_LIMIT", "DRAIN_TIMEOUT_SECONDS"].contains(&name)
         };
         let mut environment: BTreeMap<_, _> =
@@ -109,6 +107,18 @@ impl World {
     /// The name of the topic.
     pub fn topic_name(&self) -> &str {
         &self.topic
+    }
+
+    /// Creates the topic, does something with it, and deletes it, whatever came of that.
+    pub fn with_topic<T>(
+        &self,
+        partitions: i32,
+        work: impl FnOnce(&Topic) -> Result<T>,
+    ) -> Result<T> {
+        let topic = self.ensure_topic(partitions)?;
+        let done = work(&topic);
+        let deleted = topic.delete();
+        done.and_then(|done| deleted.map(|()| done))
     }
 
     /// Creates the topic with so many partitions, and those that belong to it, where they are missing.
