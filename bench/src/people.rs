@@ -119,9 +119,9 @@ fn pad(person: &mut Person, bytes: usize, number: u64) {
 }
 
 /// Makes texts shorter, down to a letter each, until `bytes` are gone; the email comes last, for it
-/// is what makes a message different from all others. Then `zip` gets fewer digits.
+/// is what makes a message different from all others. Then `zip` loses digits, of which four stay.
 fn cut(person: &mut Person, mut bytes: usize) {
-    const ZIP_MAX: u128 = 100_000;
+    const ZIP_DIGITS_MAX: u32 = 34;
     let Person { name, address, city, nation, gender, email, .. } = &mut *person;
     for text in [address, name, city, nation, gender, email] {
         let before = text.len();
@@ -130,9 +130,8 @@ fn cut(person: &mut Person, mut bytes: usize) {
         }
         bytes = bytes.saturating_sub(before - text.len());
     }
-    if bytes > 0 {
-        person.zip %= ZIP_MAX;
-    }
+    let digits = u32::try_from(bytes).map_or(ZIP_DIGITS_MAX, |bytes| bytes.min(ZIP_DIGITS_MAX));
+    person.zip /= 10_u128.pow(digits);
 }
 
 #[cfg(test)]
