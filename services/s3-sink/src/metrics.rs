@@ -29,6 +29,14 @@ const ROWS_BUCKETS: [f64; 8] =
 const SECONDS_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
+/// From an age limit of 0.1 s to a backlog of hours; close to each other above 0.1, 1 and 10 s, so that an
+/// age limit of that length shows by how much objects come later.
+const FRESHNESS_BUCKETS: [f64; 32] = [
+    0.05, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8, 1.0, 1.025, 1.05, 1.1, 1.15, 1.25, 1.5,
+    2.5, 5.0, 10.0, 10.025, 10.05, 10.1, 10.15, 10.25, 10.5, 30.0, 60.0, 60.5, 300.0, 3600.0,
+    21_600.0,
+];
+
 /// Every name that this service gives to [`Health::not_ready`], and the kit's own two.
 const NOT_READY_REASONS: [&str; 7] =
     ["startup", "kafka", "store", "consumer_group", "dead_letters", "partitions", "shutdown"];
@@ -156,7 +164,8 @@ pub struct SinkMetrics {
     pub chunk_bytes: Histogram,
     /// Rows of stored objects.
     pub chunk_rows: Histogram,
-    /// From Kafka's stamp of a chunk's last message to the stored object.
+    /// From Kafka's stamp of a chunk's first message to the stored object: how old the oldest row is
+    /// when it can be read.
     pub freshness_seconds: Histogram,
     /// Commits that the group accepted.
     pub commits: IntCounter,
@@ -268,8 +277,8 @@ pub fn register(metrics: &Metrics) -> Result<(SinkMetrics, StoreMetrics), Metric
         )?,
         freshness_seconds: metrics.histogram(
             "s3_sink_freshness_seconds",
-            "Time from Kafka's stamp of a chunk's last message to the stored object.",
-            &SECONDS_BUCKETS,
+            "Time from Kafka's stamp of a chunk's first message to the stored object.",
+            &FRESHNESS_BUCKETS,
         )?,
         commits: counter("s3_sink_commits_total", "Commits that the consumer group accepted.")?,
         commit_failures: counter(

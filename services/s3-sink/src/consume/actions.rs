@@ -217,7 +217,7 @@ impl Sink {
         self.metrics.chunk_rows.observe(chunk.rows as f64);
         self.metrics
             .freshness_seconds
-            .observe((now - chunk.last_timestamp.0 as f64 / 1000.0).max(0.0));
+            .observe((now - chunk.first.timestamp.0 as f64 / 1000.0).max(0.0));
         self.metrics.last_stored.set(now);
         let Chunk { partition, range, rows, rejected, gaps, .. } = chunk;
         info!(%partition, %range, rows, rejected, gaps, object_bytes, reason = reason.code(), "chunk stored");
