@@ -6,7 +6,7 @@ TEST_THREADS ?= 6
 CLUSTER_TEST_THREADS ?= 4
 # 10,000,000 take up to 8 GB of disk while they are there.
 test-backlog: MESSAGES ?= 10000000
-bench-peers: MESSAGES ?= 5000000
+bench bench-peers: MESSAGES ?= 5000000
 FUZZ_SECONDS ?= 30
 CARGO_DENY_VERSION := 0.20.2
 # Kept for all checkouts: it takes minutes to build.
@@ -23,7 +23,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose test-unsafe cluster-up cluster-down test-cluster \
-	on-cluster test-scale test-backlog fuzz bench-peers \
+	on-cluster test-scale test-backlog fuzz bench bench-freshness bench-peers \
 	up down logs ps open scale audit sql
 
 help: ## List the targets
@@ -105,6 +105,14 @@ test-backlog: prerequisites ## Store a backlog in bounded memory on the real par
 	@deploy/cluster/with.sh bash -ec ' \
 		CHUNK_BYTES_MAX=32MiB $(TARGET_DIR)/release/bench backlog $(MESSAGES) 12; \
 		$(TARGET_DIR)/release/bench backlog $(MESSAGES) 300'
+
+bench: prerequisites ## Measure decode, encode, the sink and the ingestor on the real parts (MESSAGES=5000000)
+	$(CARGO) build --workspace --bins --locked --release
+	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench all $(MESSAGES)
+
+bench-freshness: prerequisites ## Measure how late objects come after their age limit on the real parts
+	$(CARGO) build --workspace --bins --locked --release
+	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench freshness
 
 bench-peers: prerequisites $(PEERS_VENV)/installed $(PEERS_JARS)/installed ## Compare the sink with Spark and Python+Arrow on one backlog (MESSAGES=5000000)
 	@$(PEERS_VENV)/bin/python -B bench/peers/peers_test.py

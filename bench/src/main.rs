@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
-use bench::sink::{Report, drain};
-use bench::topic::{Contents, Topic};
+use anyhow::{Result, ensure};
+use bench::topic::Topic;
 use bench::world::World;
 use clap::{Args, Parser, Subcommand};
 
@@ -22,6 +21,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs `rows`, `ingest` and `sink`: one table, target/bench/results.json and chart.svg.
+    All {
+        /// Number of messages for the sink.
+        #[arg(default_value_t = 5_000_000)]
+        messages: u64,
+    },
     /// Makes a topic full of messages such as the ingestor's, and prints its name.
     Fill {
         #[command(flatten)]
@@ -52,6 +57,12 @@ enum Command {
     },
     /// Measures decoding and encoding on one core, without brokers or a store.
     Rows,
+    /// Measures how late objects are on a list: fails where that is later than the goal allows.
+    Freshness {
+        /// An age limit, in seconds; may be given more than once.
+        #[arg(long, default_values_t = [0.1, 1.0, 10.0], value_parser = parse_age)]
+        age: Vec<f64>,
+    },
     /// The test of memory and of the sizes of objects: fails where the sink took more than it may.
     Backlog(Size),
 }
@@ -81,12 +92,20 @@ fn parse_count(text: &str) -> Result<usize> {
     Ok(count)
 }
 
+fn parse_age(text: &str) -> Result<f64> {
+    let age = text.parse()?;
+    ensure!((0.05..=3600.0).contains(&age), "expected 0.05 to 3600");
+    Ok(age)
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Fill { size, topic, bytes } => fill(&size, topic.as_deref(), bytes),
         Command::Sink { size, topic, sinks } => sink(&size, topic.as_deref(), sinks),
         Command::Ingest { pages } => ingest(pages),
         Command::Rows => rows(),
+        Command::All { messages } => bench::all::run(messages),
+        Command::Freshness { age } => freshness(&age),
         Command::Backlog(size) => bench::backlog::run(size.messages, size.partitions),
     };
     match done {
@@ -117,14 +136,10 @@ fn sink(size: &DefaultSize, topic: Option<&str>, sinks: usize) -> Result<()> {
 }
 
 fn measure(world: &World, topic: &Topic, sinks: usize) -> Result<()> {
-    let Contents { messages, partitions } = topic.contents()?;
-    ensure!(messages > 0, "the topic {} has no messages", world.topic_name());
-    let drained = drain(world, sinks)?;
-    let totals = world.audit().context("audit")?;
-    let report = Report::new(messages, partitions, &drained, &totals);
+    let (report, totals) = bench::sink::measure(world, topic, sinks)?;
     eprintln!("{}", report.summary());
     println!("{}", serde_json::to_string(&report)?);
-    totals.judge(messages)
+    totals.judge(report.messages)
 }
 
 fn rows() -> Result<()> {
@@ -137,4 +152,15 @@ fn ingest(pages: u64) -> Result<()> {
     eprintln!("{}", report.summary());
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
+}
+
+fn freshness(ages: &[f64]) -> Result<()> {
+    let mut reports = Vec::new();
+    for age in ages {
+        let report = bench::freshness::run(*age)?;
+        eprintln!("{}", report.summary());
+        println!("{}", serde_json::to_string(&report)?);
+        reports.push(report);
+    }
+    reports.iter().try_for_each(bench::freshness::Report::judge)
 }

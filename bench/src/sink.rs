@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::topic::{Contents, Topic};
 use crate::usage::{Usage, until_they_end};
 use crate::world::{PATIENCE, Totals, World};
 
@@ -51,6 +52,15 @@ pub struct Report {
     pub lost: u64,
     /// Offsets that are stored more than once.
     pub duplicated: u64,
+}
+
+/// Lets so many sinks store a topic, and audits that. What the audit has found is yet to be judged.
+pub fn measure(world: &World, topic: &Topic, sinks: usize) -> Result<(Report, Totals)> {
+    let Contents { messages, partitions } = topic.contents()?;
+    ensure!(messages > 0, "the topic {} has no messages", world.topic_name());
+    let drained = drain(world, sinks)?;
+    let totals = world.audit().context("audit")?;
+    Ok((Report::new(messages, partitions, &drained, &totals), totals))
 }
 
 /// Lets so many sinks of one group take everything that is on the topic, and leave.
