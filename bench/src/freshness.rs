@@ -8,7 +8,7 @@ use e2e_tests::flow::Flow;
 use e2e_tests::scenario::NewMessage;
 use serde::Serialize;
 
-use crate::objects::Objects;
+use crate::objects::{Listed, Objects};
 use crate::world::World;
 
 const PARTITIONS: i32 = 6;
@@ -67,6 +67,7 @@ pub fn run(age_seconds: f64) -> Result<Report> {
         sink.wait_for_metric("s3_sink_rows_stored_total", messages as f64)?;
         let (listed, lists) = watch.finish()?;
         let metrics = sink.get("/metrics")?.context("the sink does not answer")?;
+        std::fs::write(world.folder().join("metrics.txt"), &metrics)?;
         sink.leave()?;
         let totals = world.audit()?;
         totals.judge(messages)?;
@@ -76,7 +77,7 @@ pub fn run(age_seconds: f64) -> Result<Report> {
             listed.len(),
             totals.chunks
         );
-        let late = |object: &crate::objects::Listed| {
+        let late = |object: &Listed| {
             Ok(object.listed_at - objects.first_timestamp(&object.key)? - age_seconds)
         };
         let mut late = listed.iter().map(late).collect::<Result<Vec<f64>>>()?;
