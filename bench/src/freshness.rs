@@ -1,7 +1,7 @@
 //! Freshness: how much later than its age limit does an object appear on a list, counted from the
-//! moment at which the brokers had its first message?
+//! moment at which the brokers had its first message? Brokers and benchmark must share a clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use e2e_tests::flow::Flow;
@@ -9,10 +9,14 @@ use e2e_tests::scenario::NewMessage;
 use serde::Serialize;
 
 use crate::objects::{Listed, Objects};
+use crate::sink::drain;
 use crate::world::World;
 
 const PARTITIONS: i32 = 6;
 const MESSAGES_PER_SECOND: u32 = 1000;
+/// Stored before the measurement. The first messages of a topic that is new wait on the brokers, half a
+/// second and more, until the replicas have begun to fetch it: no sink could have them earlier.
+const MESSAGES_BEFORE: u64 = 6000;
 const SECONDS_MIN: f64 = 30.0;
 /// A long age limit gives few objects: so many for each partition at least.
 const CHUNKS_MIN: f64 = 6.0;
@@ -53,14 +57,17 @@ pub struct Lateness {
 pub fn run(age_seconds: f64) -> Result<Report> {
     let world =
         World::new("freshness", None)?.with("CHUNK_AGE_SECONDS_MAX", &age_seconds.to_string());
-    world.with_topic(PARTITIONS, |_| {
+    world.with_topic(PARTITIONS, |topic| {
+        topic.fill(MESSAGES_BEFORE, None)?;
+        drain(&world, 1)?;
         let objects = Objects::connect(&world)?;
         let mut sink = world.start("s3-sink", &["run"], "sink")?;
         sink.wait_ready()?;
         let watch = objects.watch(PARTITIONS);
         let servers = world.setting("KAFKA_BOOTSTRAP_SERVERS")?;
-        let topic = world.topic_name();
-        let flow = Flow::start(servers, topic, PARTITIONS, MESSAGES_PER_SECOND, NewMessage::valid)?;
+        let begun = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+        let (name, make) = (world.topic_name(), NewMessage::valid);
+        let flow = Flow::start(servers, name, PARTITIONS, MESSAGES_PER_SECOND, make)?;
         let seconds = SECONDS_MIN.max(CHUNKS_MIN * age_seconds);
         std::thread::sleep(Duration::from_secs_f64(seconds));
         let messages = flow.stop()?;
@@ -70,18 +77,14 @@ pub fn run(age_seconds: f64) -> Result<Report> {
         std::fs::write(world.folder().join("metrics.txt"), &metrics)?;
         sink.leave()?;
         let totals = world.audit()?;
-        totals.judge(messages)?;
+        totals.judge(MESSAGES_BEFORE + messages)?;
         ensure!(
             listed.len() as u64 == totals.chunks,
             "{} of {} objects were seen to come; a run that goes past midnight (UTC) misses some",
             listed.len(),
             totals.chunks
         );
-        let late = |object: &Listed| {
-            Ok(object.listed_at - objects.first_timestamp(&object.key)? - age_seconds)
-        };
-        let mut late = listed.iter().map(late).collect::<Result<Vec<f64>>>()?;
-        late.sort_unstable_by(f64::total_cmp);
+        let late = lateness(&objects, &listed, begun, age_seconds)?;
         let buckets = buckets(&metrics)?;
         Ok(Report {
             age_seconds,
@@ -98,6 +101,19 @@ pub fn run(age_seconds: f64) -> Result<Report> {
             },
         })
     })
+}
+
+/// How late the objects are whose messages came after `since`, in order.
+fn lateness(objects: &Objects, listed: &[Listed], since: f64, age: f64) -> Result<Vec<f64>> {
+    let mut late = Vec::new();
+    for Listed { key, listed_at } in listed {
+        let first = objects.first_timestamp(key)?;
+        if first >= since {
+            late.push(listed_at - first - age);
+        }
+    }
+    late.sort_unstable_by(f64::total_cmp);
+    Ok(late)
 }
 
 impl Report {
