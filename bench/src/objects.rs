@@ -38,8 +38,11 @@ struct Place {
 pub struct Watch<'a> {
     runtime: &'a Runtime,
     stop: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<Result<(Vec<Listed>, u64)>>>,
+    tasks: Vec<JoinHandle<Result<Seen>>>,
 }
+
+/// The objects of one partition, and how many lists it took to see them.
+type Seen = (Vec<Listed>, u64);
 
 /// An object, once it is on a list.
 #[derive(Debug, Clone)]

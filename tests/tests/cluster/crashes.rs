@@ -75,7 +75,10 @@ fn a_static_member_that_is_killed_goes_on_where_it_was() -> Result<()> {
     let begun = Instant::now();
     let mut again = start("again", "a")?;
     wait_for_rows(&mut again, 1.0)?;
-    println!("static member: rows again {:.1} s after it was killed", begun.elapsed().as_secs_f64());
+    println!(
+        "static member: rows again {:.1} s after it was killed",
+        begun.elapsed().as_secs_f64()
+    );
     wait_for_rows(&mut again, 1000.0)?;
     wait_for_rows(&mut other, 1000.0)?;
     assert_eq!((again.value(ASSIGNED)?, other.value(REBALANCES)?), before);
