@@ -21,14 +21,7 @@ fn messages_that_kafka_removed_unread_are_told_and_the_sink_goes_on() -> Result<
     scenario.produce_valid(1, 0, 100)?;
     scenario.drain("first", &HASTY)?.wait_success()?;
     scenario.produce_valid(1, 100, 900)?;
-    let topic = scenario.topic();
-    let file = scenario.folder().join("delete.json");
-    let partitions = serde_json::json!([{ "topic": topic, "partition": 0, "offset": 700 }]);
-    let request = serde_json::json!({ "partitions": partitions, "version": 1 });
-    std::fs::write(&file, request.to_string())?;
-    let file = file.to_str().context("a path that is no text")?;
-    scenario.cluster()?.tool("kafka-delete-records", &["--offset-json-file", file])?;
-
+    delete_records(&scenario, 700)?;
     let mut sink = scenario.sink("second", &HASTY)?;
     sink.wait_for_metric("s3_sink_offsets_lost_total", 600.0)?;
     sink.wait_for_metric("s3_sink_rows_stored_total", 300.0)?;
@@ -37,6 +30,40 @@ fn messages_that_kafka_removed_unread_are_told_and_the_sink_goes_on() -> Result<
     let offsets: Vec<_> = rows::read(scenario.objects())?.iter().map(|row| row.offset).collect();
     assert_eq!(offsets, (0..100).chain(700..1000).collect::<Vec<_>>());
     assert_eq!(scenario.audit()?["partitions"][0]["gaps"], 600);
+    Ok(())
+}
+
+#[test]
+fn where_kafka_removed_everything_unread_a_drain_ends_and_nothing_waits() -> Result<()> {
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "emptied", 1)?;
+    scenario.produce_valid(1, 0, 100)?;
+    scenario.drain("first", &HASTY)?.wait_success()?;
+    scenario.produce_valid(1, 100, 50)?;
+    delete_records(&scenario, 150)?;
+    let mut drain = scenario.drain("second", &HASTY)?;
+    drain.wait_success()?;
+    ensure!(drain.log()?.contains("kafka removed messages before they were consumed"));
+    let mut sink = scenario.sink("sink", &HASTY)?;
+    let lag = "s3_sink_lag_messages{partition=\"0\"}";
+    wait_for("a lag of 0", PATIENCE, || Ok((sink.metric(lag)? == Some(0.0)).then_some(())))
+        .with_context(|| sink.tail())?;
+    scenario.produce_valid(1, 150, 50)?;
+    sink.wait_for_metric("s3_sink_rows_stored_total", 50.0)?;
+    leave([&mut sink])?;
+    let offsets: Vec<_> = rows::read(scenario.objects())?.iter().map(|row| row.offset).collect();
+    assert_eq!(offsets, (0..100).chain(150..200).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Has Kafka remove what lies below an offset of partition 0, as retention does.
+fn delete_records(scenario: &Scenario, offset: i64) -> Result<()> {
+    let file = scenario.folder().join("delete.json");
+    let partition =
+        serde_json::json!({ "topic": scenario.topic(), "partition": 0, "offset": offset });
+    let request = serde_json::json!({ "partitions": [partition], "version": 1 });
+    std::fs::write(&file, request.to_string())?;
+    let file = file.to_str().context("a path that is no text")?;
+    scenario.cluster()?.tool("kafka-delete-records", &["--offset-json-file", file])?;
     Ok(())
 }
 

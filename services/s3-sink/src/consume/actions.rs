@@ -64,7 +64,7 @@ impl Sink {
     }
 
     /// Fetches the partition if its lane takes messages and there is room for them.
-    fn steer(&mut self, partition: Partition) {
+    pub(super) fn steer(&mut self, partition: Partition) {
         let (now, is_blocked) = (self.now(), self.memory_blocked || self.letters_blocked);
         let Some(lane) = self.lanes.get_mut(&partition) else { return };
         if lane.paused && lane.is_accepting() && !is_blocked {

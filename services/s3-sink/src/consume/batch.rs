@@ -1,6 +1,6 @@
 //! Messages from librdkafka in batches, which takes a third of the CPU off each compared to a poll.
-//! The Rust binding has no call for it: this is the one place with `unsafe`. `make test-unsafe` runs
-//! the tests of this file under valgrind.
+//! The Rust binding has no call for it, hence `unsafe`. `make test-unsafe` runs the tests of this file
+//! under valgrind.
 //!
 //! The partitions of the consumer are forwarded to a queue of their own. Everything else, such as
 //! rebalances and statistics, stays in the consumer's queue and needs its poll: the call for batches
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunk_ledger::Partition;
+use rdkafka::bindings::rd_kafka_timestamp_type_t as RDKafkaTimestampType;
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_header_get_all, rd_kafka_message_destroy,
     rd_kafka_message_headers, rd_kafka_message_timestamp, rd_kafka_queue_destroy,
@@ -39,7 +40,7 @@ unsafe impl<C: ConsumerContext + 'static> Send for MessageQueue<C> {}
 unsafe impl<C: ConsumerContext + 'static> Sync for MessageQueue<C> {}
 
 impl<C: ConsumerContext + 'static> MessageQueue<C> {
-    /// An empty queue; `None` if librdkafka has no memory, or the topic's name no end.
+    /// An empty queue; `None` if librdkafka has no memory, or the topic's name contains a NUL.
     pub(super) fn new(consumer: Arc<BaseConsumer<C>>, topic: &str) -> Option<Self> {
         let topic = CString::new(topic).ok()?;
         // SAFETY: the client is alive, and `consumer` keeps it so.
@@ -47,8 +48,8 @@ impl<C: ConsumerContext + 'static> MessageQueue<C> {
         Some(Self { queue, topic, consumer })
     }
 
-    /// Has the messages of a partition come here, those included that wait elsewhere. librdkafka
-    /// forgets it when it stops to fetch the partition; to say it again does no harm.
+    /// Has the messages of a partition come here, those included that wait in its own queue.
+    /// librdkafka forgets it when it stops to fetch the partition; to say it again does no harm.
     pub(super) fn forward(&self, partition: Partition) {
         let client = self.consumer.client().native_ptr();
         // SAFETY: the client and both queues are alive. The partition's queue is counted by
@@ -107,6 +108,8 @@ impl<C: ConsumerContext + 'static> Drop for MessageQueue<C> {
 pub struct FetchError {
     /// The partition.
     pub partition: Partition,
+    /// Where it was to be fetched.
+    pub offset: i64,
     /// What went wrong.
     pub error: KafkaError,
 }
@@ -132,10 +135,12 @@ impl Fetched<'_> {
 
     /// The timestamp in milliseconds since the epoch, if there is one.
     pub fn timestamp(&self) -> Option<i64> {
-        // SAFETY: the message is alive, and the kind of its timestamp is not asked for.
-        let timestamp =
-            unsafe { rd_kafka_message_timestamp(self.message.as_ptr(), ptr::null_mut()) };
-        (timestamp >= 0).then_some(timestamp)
+        let mut kind = RDKafkaTimestampType::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive, and `kind` is ours.
+        let timestamp = unsafe { rd_kafka_message_timestamp(self.message.as_ptr(), &mut kind) };
+        // In the oldest message format it is 0 and not available.
+        let is_available = kind != RDKafkaTimestampType::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        (is_available && timestamp >= 0).then_some(timestamp)
     }
 
     /// The payload; `None` in a tombstone.
@@ -196,7 +201,7 @@ impl Fetched<'_> {
             }
             error => KafkaError::MessageConsumption(error.into()),
         };
-        Err(FetchError { partition: self.partition(), error })
+        Err(FetchError { partition: self.partition(), offset: self.offset(), error })
     }
 
     fn raw(&self) -> &RDKafkaMessage {

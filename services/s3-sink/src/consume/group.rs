@@ -39,8 +39,8 @@ pub enum GroupEvent {
     },
     /// The periodic report of librdkafka.
     Report {
-        /// The end of each partition's log, as last seen.
-        log_ends: Vec<(Partition, Offset)>,
+        /// Where each partition's log begins and ends, as last seen.
+        logs: Vec<Watermarks>,
         /// The member has joined and no rebalance is going on.
         steady: bool,
     },
@@ -55,8 +55,8 @@ pub struct Resume {
     pub committed: Option<Offset>,
     /// The first offset to fetch: the commit, or the start of the log.
     pub position: Offset,
-    /// The end of the log, where a drain asked for it.
-    pub log_end: Option<Offset>,
+    /// The log, where a drain asked for it.
+    pub log: Option<Watermarks>,
 }
 
 /// The first offset that is still in a partition's log, and the end of the log.
@@ -100,7 +100,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// A member that is not subscribed yet. Rebalances and commits are told to `events` from
+    /// A member that is not subscribed yet. Rebalances and reports are told to `events` from
     /// within [`Group::poll`].
     pub fn connect(
         kafka: &KafkaConfig,
@@ -188,7 +188,7 @@ impl Group {
                 partition,
                 committed,
                 position: committed.unwrap_or(start),
-                log_end: log.filter(|_| self.is_drain).map(|log| log.high),
+                log: log.filter(|_| self.is_drain),
             })
         };
         committed.elements().into_iter().map(resume).collect()
@@ -366,18 +366,22 @@ impl ClientContext for GroupContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let log_ends: BTreeMap<_, _> = statistics
+        let logs = statistics
             .topics
             .values()
             .flat_map(|topic| &topic.partitions)
             .filter(|(_, partition)| partition.hi_offset >= 0)
-            .map(|(id, partition)| (Partition(*id), Offset(partition.hi_offset)))
+            .map(|(id, partition)| Watermarks {
+                partition: Partition(*id),
+                low: Offset(partition.lo_offset),
+                high: Offset(partition.hi_offset),
+            })
             .collect();
         let steady = statistics
             .cgrp
             .is_some_and(|group| group.state == "up" && group.join_state == "steady");
         // With the loop gone nobody wants the report.
-        let _ = self.tell(GroupEvent::Report { log_ends: log_ends.into_iter().collect(), steady });
+        let _ = self.tell(GroupEvent::Report { logs, steady });
     }
 }
 

@@ -132,17 +132,17 @@ impl Lane {
         is_held || self.ledger.storing().is_some()
     }
 
-    /// The offset below which every message was offered, where `taken` is what was taken of the
-    /// partition: behind the last message there may be offsets without one.
-    pub fn offered(&self, taken: Option<Offset>) -> Offset {
+    /// The offset below which every message was offered, where below `taken` nothing is left to
+    /// take: behind the last message there may be offsets without one.
+    pub fn offered(&self, taken: Offset) -> Offset {
         let position = self.ledger.position();
         // While it is paused, messages are taken and dropped.
-        taken.filter(|_| !self.paused).map_or(position, |taken| taken.max(position))
+        if self.paused { position } else { taken.max(position) }
     }
 
     /// Offsets of a log with this end that wait to be stored. Where a transaction is open, the
     /// messages behind its begin are not taken before it ends: they wait, too.
-    pub fn lag(&self, log_end: Offset, taken: Option<Offset>) -> u64 {
+    pub fn lag(&self, log_end: Offset, taken: Offset) -> u64 {
         let is_at_end = self.offered(taken) >= log_end;
         if is_at_end && self.ledger.is_stored() && self.ledger.fault().is_none() {
             return 0;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chunk_ledger::{Fault, Offset, Partition, SealReason};
+use chunk_ledger::{Fault, OffsetRange, Partition, SealReason};
 use rdkafka::error::KafkaResult;
 use tracing::{info, warn};
 
-use super::{Event, Lane, Mode, Resume, Sink, SinkError};
+use super::{Event, Lane, Mode, Resume, Sink, SinkError, Watermarks};
 
 /// The name of the group's reason for not being ready.
 pub(super) const READINESS: &str = "consumer_group";
@@ -40,6 +40,7 @@ impl Sink {
     pub(super) fn on_assigned(&mut self, mut partitions: Vec<Partition>) -> Result<(), SinkError> {
         self.metrics.rebalances("assigned").inc();
         info!(partitions = ?numbers(&partitions), "partitions assigned");
+        self.fetch_anew(&[]);
         self.epoch += 1;
         // A change of the topic's partitions may bring another assignment while one is prepared.
         if let Some(assigning) = self.assigning.take() {
@@ -53,6 +54,18 @@ impl Sink {
         self.ask_resume_points(partitions.clone(), self.epoch);
         self.assigning = Some(Assigning { epoch: self.epoch, partitions, retry_at: None });
         Ok(())
+    }
+
+    /// Has every lane that stays fetched from its position. A rebalance pauses the client's
+    /// partitions, and it goes on with each from what it believes to have returned of it: while a
+    /// batch is being taken that is less than the batch holds, and its messages would come again.
+    fn fetch_anew(&mut self, except: &[Partition]) {
+        let is_fetched = |(_, lane): &(&Partition, &Lane)| !lane.paused && !lane.leaving;
+        let fetched = self.lanes.iter().filter(is_fetched).map(|(partition, _)| *partition);
+        for partition in fetched.filter(|other| !except.contains(other)).collect::<Vec<_>>() {
+            self.pause(partition);
+            self.steer(partition);
+        }
     }
 
     fn ask_resume_points(&self, partitions: Vec<Partition>, epoch: u64) {
@@ -101,7 +114,8 @@ impl Sink {
     /// Opens a lane for each partition and lets Kafka fetch.
     fn begin(&mut self, points: &[Resume]) -> Result<(), SinkError> {
         let mut swept = self.sweep_uploads(points.iter().map(|point| point.partition));
-        for Resume { partition, committed, position, log_end } in points.iter().copied() {
+        let mut gaps = Vec::new();
+        for Resume { partition, committed, position, log } in points.iter().copied() {
             // The eager protocol may assign again what it has not revoked.
             self.drop_lane(partition);
             info!(%partition, %position, committed = committed.map(|offset| offset.0), "partition begins");
@@ -112,13 +126,21 @@ impl Sink {
                 // A partition that is newer than the drain is none of its business.
                 let end = ends.get(&partition).copied().unwrap_or(position);
                 lane.drain_until = Some(end);
-                lane.leaving = position >= end;
-                if let Some(log_end) = log_end.filter(|log_end| position > *log_end) {
+                let log_start = log.map_or(position, |log| log.low);
+                lane.leaving = position.max(log_start) >= end;
+                if let Some(log_end) = log.map(|log| log.high).filter(|end| position > *end) {
                     lane.ledger.fail(Fault::BeyondLogEnd { partition, position, log_end });
+                }
+                if lane.leaving && position < log_start {
+                    // No message will come from behind the gap, so that it would be noticed.
+                    gaps.push((OffsetRange { start: position, end: log_start }, log));
                 }
             }
             lane.leaving |= self.stop_at.is_some();
             self.lanes.insert(partition, lane);
+        }
+        for (gap, log) in gaps {
+            log.into_iter().for_each(|log| self.on_gap_explained(gap, Ok(log)));
         }
         self.has_joined = true;
         self.metrics.partitions_assigned.set(self.lanes.len() as i64);
@@ -139,6 +161,7 @@ impl Sink {
     ) -> Result<(), SinkError> {
         self.metrics.rebalances(if lost { "lost" } else { "revoked" }).inc();
         info!(partitions = ?numbers(&partitions), lost, "partitions revoked");
+        self.fetch_anew(&partitions);
         // Nothing was taken over yet of an assignment that is still being prepared.
         if let Some(assigning) = &mut self.assigning {
             assigning.partitions.retain(|partition| !partitions.contains(partition));
@@ -271,21 +294,18 @@ impl Sink {
         }
     }
 
-    pub(super) fn on_report(
-        &mut self,
-        log_ends: &[(Partition, Offset)],
-        steady: bool,
-    ) -> Result<(), SinkError> {
+    pub(super) fn on_report(&mut self, logs: &[Watermarks], steady: bool) -> Result<(), SinkError> {
         let taken = self.group.taken()?;
-        for (partition, log_end) in log_ends {
-            let taken = taken.get(partition).copied();
-            let Some(lane) = self.lanes.get(partition) else { continue };
-            let lag = lane.lag(*log_end, taken) as f64;
+        for Watermarks { partition, low, high } in logs.iter().copied() {
+            let Some(lane) = self.lanes.get(&partition) else { continue };
+            // Below the log's start nothing is left that could be taken.
+            let taken = taken.get(&partition).copied().unwrap_or(low).max(low);
+            let lag = lane.lag(high, taken) as f64;
             self.metrics.lag.with_label_values(&[&partition.to_string()]).set(lag);
             // A drain ends even where no message is at the end, as behind markers of transactions.
             let offered = lane.offered(taken);
             if lane.is_accepting() && lane.drain_until.is_some_and(|end| offered >= end) {
-                self.leave(*partition, SealReason::Shutdown)?;
+                self.leave(partition, SealReason::Shutdown)?;
             }
         }
         self.group.forward(self.lanes.keys().copied());

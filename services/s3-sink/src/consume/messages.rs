@@ -100,7 +100,10 @@ impl Sink {
     /// Handles an error that came in place of a message: the partition is fetched again from the
     /// lane's position, a little later.
     pub(super) fn on_fetch_error(&mut self, failed: &FetchError) -> Result<(), SinkError> {
-        self.on_kafka_error(&failed.error)?;
+        if self.is_new_error(&failed.error)? {
+            let FetchError { partition, offset, error } = failed;
+            warn!(%partition, offset, %error, "a message could not be fetched; its partition tries again from there");
+        }
         let now = self.now();
         if let Some(lane) = self.lanes.get_mut(&failed.partition) {
             lane.resume_not_before = now + FETCH_RETRY_DELAY;
@@ -110,22 +113,26 @@ impl Sink {
 
     /// Handles an error of the Kafka client.
     pub(super) fn on_kafka_error(&mut self, error: &KafkaError) -> Result<(), SinkError> {
-        match error {
-            KafkaError::MessageConsumptionFatal(_) => {
-                Err(SinkError::Fatal(self.group.fatal_error().unwrap_or_else(|| error.to_string())))
-            }
-            error => {
-                // Without brokers the client says the same many times a second.
-                let code = error.rdkafka_error_code().map(|code| code as i32);
-                let now = self.now();
-                let logged_at = self.kafka_errors_logged.get(&code);
-                if logged_at.is_none_or(|logged_at| now >= *logged_at + KAFKA_ERROR_LOG_PERIOD) {
-                    self.kafka_errors_logged.insert(code, now);
-                    warn!(%error, "kafka client reports an error; it goes on trying");
-                }
-                Ok(())
-            }
+        if self.is_new_error(error)? {
+            warn!(%error, "kafka client reports an error; it goes on trying");
         }
+        Ok(())
+    }
+
+    /// Whether an error that is not fatal was not logged lately: without brokers the client says the
+    /// same many times a second.
+    fn is_new_error(&mut self, error: &KafkaError) -> Result<bool, SinkError> {
+        if let KafkaError::MessageConsumptionFatal(_) = error {
+            let text = self.group.fatal_error().unwrap_or_else(|| error.to_string());
+            return Err(SinkError::Fatal(text));
+        }
+        let (now, code) = (self.now(), error.rdkafka_error_code().map(|code| code as i32));
+        let logged_at = self.kafka_errors_logged.get(&code);
+        let is_new = logged_at.is_none_or(|logged_at| now >= *logged_at + KAFKA_ERROR_LOG_PERIOD);
+        if is_new {
+            self.kafka_errors_logged.insert(code, now);
+        }
+        Ok(is_new)
     }
 
     /// Kafka went on behind the position: offsets without a message there are no loss if they were

@@ -271,9 +271,7 @@ impl Sink {
                 self.on_revoked(partitions, lost)
             }
             Event::CommitDone { commit, outcome } => self.on_commit_done(commit, outcome),
-            Event::Group(GroupEvent::Report { log_ends, steady }) => {
-                self.on_report(&log_ends, steady)
-            }
+            Event::Group(GroupEvent::Report { logs, steady }) => self.on_report(&logs, steady),
             Event::Resolved { epoch, points } => self.on_resolved(epoch, points),
             Event::GapExplained { gap, watermarks } => {
                 self.on_gap_explained(gap, watermarks);
