@@ -8,6 +8,7 @@ CLUSTER_TEST_THREADS ?= 4
 test-backlog: MESSAGES ?= 10000000
 bench bench-peers: MESSAGES ?= 5000000
 FUZZ_SECONDS ?= 30
+SOAK_MINUTES ?= 60
 CARGO_DENY_VERSION := 0.20.2
 # Kept for all checkouts: it takes minutes to build.
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/names-pipeline/cargo-deny-$(CARGO_DENY_VERSION)
@@ -23,7 +24,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose test-unsafe cluster-up cluster-down test-cluster \
-	on-cluster test-scale test-backlog fuzz bench bench-freshness bench-peers \
+	on-cluster soak test-scale test-backlog fuzz bench bench-freshness bench-peers \
 	up down logs ps open scale audit sql
 
 help: ## List the targets
@@ -96,6 +97,11 @@ test-cluster: build ## Kill, pause, cut off and starve the real parts, and audit
 on-cluster:
 	$(CARGO) test --workspace --locked --test cluster -- --test-threads=$(CLUSTER_TEST_THREADS)
 	$(CARGO) test --workspace --locked --test integration -- cluster::replay
+
+soak: build ## Repeat test-cluster with longer schedules of faults, for SOAK_MINUTES=60 at least
+	@deploy/cluster/with.sh bash -ec ' \
+		export CHAOS_STEPS=$${CHAOS_STEPS:-200}; \
+		while ((SECONDS < 60 * $(SOAK_MINUTES))); do $(MAKE) --no-print-directory on-cluster; done'
 
 test-scale: build ## Audit 100,000 chunks in a real store
 	@deploy/cluster/with.sh $(CARGO) test --workspace --locked --test integration -- cluster::scale

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use e2e_tests::process::PATIENCE;
 use e2e_tests::rows;
 use e2e_tests::scenario::{ASSIGNED, Scenario};
-use e2e_tests::{seed, wait_for, zombie};
+use e2e_tests::{oracle, seed, wait_for, zombie};
 use local_stack::s3::{Operation, S3Action, S3Fault};
 
 use crate::all;
@@ -129,6 +129,33 @@ fn a_drain_beside_a_running_sink_ends_when_both_have_stored_their_part() -> Resu
 fn a_paused_sink_that_wakes_up_late_loses_its_race() -> Result<()> {
     let scenario = Scenario::start("zombie", 1)?;
     zombie::late_put(&scenario, &HASTY, &[HASTY[0], ("CHUNK_ROWS_MAX", "250")], 300, 100)
+}
+
+/// The tests can fail: were there no condition, a late PUT would replace the new owner's chunk by a
+/// shorter one, and both judges see it.
+#[test]
+fn without_the_condition_a_late_put_is_seen_by_the_oracle_and_the_audit() -> Result<()> {
+    let scenario = Scenario::start("no-condition", 1)?;
+    let unconditional = S3Fault::new(S3Action::HoldThenIgnoreCondition);
+    let faults = scenario.s3()?.faults();
+    faults.push(unconditional.on(Operation::PutObject).key_contains("date="));
+    scenario.produce_valid(1, 0, 300)?;
+    let mut zombie = scenario.sink("zombie", &HASTY)?;
+    scenario.wait_held()?;
+    zombie.pause()?;
+    let mut owner = scenario.sink("owner", &[HASTY[0], ("CHUNK_ROWS_MAX", "250")])?;
+    owner.wait_for_metric("s3_sink_rows_stored_total", 300.0)?;
+    owner.leave()?;
+    let judge = || oracle::judge(&scenario.messages()?, all, &rows::read(scenario.objects())?);
+    ensure!(judge()?.is_exactly_once(), "before the PUT arrives");
+    faults.release();
+    wait_for("the oracle to see the late PUT", PATIENCE, || {
+        Ok((!judge()?.is_exactly_once()).then_some(()))
+    })?;
+    zombie.kill()?;
+    let (has_passed, report) = scenario.run_audit()?;
+    ensure!(!has_passed, "the audit sees nothing: {report:#}");
+    Ok(())
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub enum S3Action {
     /// `If-None-Match` is ignored, as some stores do: a conditional PUT replaces the object. Of no effect in front of
     /// another server.
     IgnoreCondition,
+    /// Waits until the plan releases it, and then `If-None-Match` is ignored.
+    HoldThenIgnoreCondition,
 }
 
 /// A fault of the S3 server.

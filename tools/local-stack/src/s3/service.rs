@@ -63,7 +63,7 @@ impl FaultyS3 {
 
     async fn call_with_fault(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         target: &Target,
         taken: &Taken<S3Action>,
     ) -> Result<Response<Body>, Cut> {
@@ -110,12 +110,21 @@ impl FaultyS3 {
                 ))
             }
             S3Action::ClaimSuccess => claim_success(request).await,
-            S3Action::IgnoreCondition => {
-                // The header itself is signed, so it can't be taken out here.
-                request.extensions_mut().insert(IgnoreCondition);
-                self.apply(request).await
+            S3Action::IgnoreCondition => self.apply_unconditionally(request).await,
+            S3Action::HoldThenIgnoreCondition => {
+                self.faults.hold(taken).await;
+                self.apply_unconditionally(request).await
             }
         }
+    }
+
+    async fn apply_unconditionally(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Cut> {
+        // The header itself is signed, so it can't be taken out here.
+        request.extensions_mut().insert(IgnoreCondition);
+        self.apply(request).await
     }
 
     async fn apply(&self, request: Request<Body>) -> Result<Response<Body>, Cut> {
