@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV = ROOT / ".env"
-# What the images are built from, as .dockerignore has it.
+# The packages that are in the images: .dockerignore lets in a little more, so that the workspace loads.
 SOURCES = ["Cargo.toml", "Cargo.lock", "crates", "services", "tools", "deploy/Dockerfile"]
 OWN_IMAGES = "names-pipeline/"
 # Good to have. The pipeline works without them, so a machine that can't have their images starts the rest.

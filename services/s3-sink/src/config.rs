@@ -181,7 +181,8 @@ pub fn task(
             let settings = SETTINGS.iter().chain([&STATIC_MEMBERSHIP]).chain(COMMON);
             let mut reader = Reader::new(settings, matches, environment);
             let config = read(&mut reader, environment);
-            let instance_id = read_instance_id(&mut reader);
+            let properties = config.as_ref().map_or(&[][..], |config| &config.kafka.properties);
+            let instance_id = read_instance_id(&mut reader, properties);
             reader.finish(|| {
                 let mut config = config?;
                 config.kafka.instance_id = instance_id?;
@@ -246,9 +247,19 @@ fn read_kafka(reader: &mut Reader) -> Option<KafkaConfig> {
 }
 
 /// The host's name, where the member shall keep its place.
-fn read_instance_id(reader: &mut Reader) -> Option<Option<String>> {
+fn read_instance_id(
+    reader: &mut Reader,
+    properties: &[(String, String)],
+) -> Option<Option<String>> {
     if !reader.required(STATIC_MEMBERSHIP.name, parse::boolean)? {
         return Some(None);
+    }
+    if properties.iter().any(|(name, _)| name == "group.instance.id") {
+        reader.refuse(
+            STATIC_MEMBERSHIP.name,
+            "is true, and KAFKA_CONFIG sets group.instance.id: only one of them",
+        );
+        return None;
     }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let has_name = !host.is_empty() && host != "localhost";

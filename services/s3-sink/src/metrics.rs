@@ -29,12 +29,12 @@ const ROWS_BUCKETS: [f64; 8] =
 const SECONDS_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// From an age limit of 0.1 s to a backlog of hours; close to each other above 0.1, 1 and 10 s, so that an
-/// age limit of that length shows by how much objects come later.
-const FRESHNESS_BUCKETS: [f64; 33] = [
+/// From an age limit of 0.1 s to a backlog of hours; close to each other above 0.1, 1, 10 and 60 s, so
+/// that an age limit of that length shows by how much objects come later.
+const FRESHNESS_BUCKETS: [f64; 39] = [
     0.05, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8, 1.0, 1.025, 1.05, 1.1, 1.15, 1.25, 1.5,
-    2.5, 5.0, 10.0, 10.025, 10.05, 10.1, 10.15, 10.25, 10.5, 11.0, 15.0, 30.0, 60.0, 300.0, 3600.0,
-    21_600.0,
+    2.5, 5.0, 10.0, 10.025, 10.05, 10.1, 10.15, 10.25, 10.5, 11.0, 15.0, 30.0, 60.0, 60.25, 60.5,
+    61.0, 62.5, 75.0, 120.0, 300.0, 3600.0, 21_600.0,
 ];
 
 /// Every name that this service gives to [`Health::not_ready`], and the kit's own two.
