@@ -154,7 +154,8 @@ impl AdminServer {
                 Ok(stream) => {
                     let answering = Answering::default();
                     let connection = connection(stream, router.clone(), answering.clone());
-                    connections.serve(answering, until_too_old(graceful.watch(connection)));
+                    let connection = until_too_old(graceful.watch(connection));
+                    connections.serve(answering, connection).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin server could not accept a connection");

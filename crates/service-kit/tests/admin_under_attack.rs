@@ -16,7 +16,7 @@ use service_kit::metrics::{BuildInfo, Metrics};
 use tokio::sync::{Notify, oneshot};
 
 /// More clients than the server has places.
-const CROWD: usize = 200;
+const CROWD: usize = 300;
 /// Below the 10 s after which the server closes what says nothing.
 const FAIR_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -79,6 +79,15 @@ impl Server {
 
     fn assert_fair_client_is_answered(&self) {
         healthcheck::check(self.addr, FAIR_TIMEOUT).unwrap();
+    }
+
+    /// The same for one that asks again when it is sent away, as a client is that gets no core for
+    /// longer than it is safe.
+    fn assert_fair_client_is_answered_in_the_end(&self) {
+        let deadline = Instant::now() + FAIR_TIMEOUT;
+        while let Err(error) = healthcheck::check(self.addr, FAIR_TIMEOUT) {
+            assert!(Instant::now() < deadline, "{error}");
+        }
     }
 
     fn metric(&self, name: &str) -> u64 {
@@ -187,7 +196,7 @@ fn a_flood_of_connections_leaves_room_for_a_fair_client() {
             });
         }
         for _ in 0..10 {
-            server.assert_fair_client_is_answered();
+            server.assert_fair_client_is_answered_in_the_end();
         }
     });
     server.assert_fair_client_is_answered();

@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::metrics::{Metrics, MetricsError};
 
 /// Open connections.
-pub(super) const CONNECTIONS_MAX: usize = 64;
+pub(super) const CONNECTIONS_MAX: usize = 128;
 /// How long a connection is safe: time for an honest client to send its request and read the
-/// answer. With [`CONNECTIONS_MAX`] it bounds how many connections a second a flood can open.
-const SAFE_AGE: Duration = Duration::from_millis(50);
+/// answer. With [`CONNECTIONS_MAX`] it bounds how many connections a second a flood can open: 640.
+const SAFE_AGE: Duration = Duration::from_millis(200);
 
 /// What the metrics tell of connections.
 #[derive(Debug)]
@@ -112,8 +112,9 @@ impl Connections {
         }
     }
 
-    /// Serves one that was accepted.
-    pub(super) fn serve(
+    /// Serves one that was accepted, and lets all others go on: none may grow old because this
+    /// thread had no time for it.
+    pub(super) async fn serve(
         &mut self,
         answering: Answering,
         connection: impl Future<Output = ()> + Send + 'static,
@@ -121,6 +122,7 @@ impl Connections {
         let task = self.tasks.spawn(connection);
         self.open.push_back(Open { since: Instant::now(), answering, task });
         self.count();
+        task::yield_now().await;
     }
 
     /// The oldest one of those that are not being answered, or else the oldest.
