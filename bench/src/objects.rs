@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
-use chunk_ledger::{Layout, Offset, Partition, Timestamp};
+use chunk_ledger::{Described, Layout, Offset, Partition, Timestamp, describe};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -16,8 +16,6 @@ use crate::world::World;
 
 /// From one LIST of a partition's objects to the next.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// What the sink writes, as README.md describes it.
-const FIRST_TIMESTAMP: &str = "first-timestamp-ms";
 
 /// The objects of one topic.
 #[derive(Debug)]
@@ -88,12 +86,16 @@ impl Objects {
 
     /// Kafka's stamp of an object's first message, in seconds since the epoch.
     pub fn first_timestamp(&self, key: &str) -> Result<f64> {
-        let Place { client, bucket, .. } = &self.place;
+        let Place { client, bucket, layout } = &self.place;
         let head = self.runtime.block_on(client.head_object().bucket(bucket).key(key).send());
         let head = head.with_context(|| format!("HEAD {bucket}/{key}"))?;
-        let stamp = head.metadata().and_then(|metadata| metadata.get(FIRST_TIMESTAMP));
-        let stamp = stamp.with_context(|| format!("{bucket}/{key} has no {FIRST_TIMESTAMP}"))?;
-        Ok(stamp.parse::<f64>()? / 1000.0)
+        let get = |name: &str| head.metadata()?.get(name).map(String::as_str);
+        let described = describe(layout.topic(), get);
+        let first = match described.with_context(|| format!("the metadata of {bucket}/{key}"))? {
+            Described::Whole(chunk) => chunk.first,
+            Described::InFooter(opening) => opening.first,
+        };
+        Ok(first.timestamp.0 as f64 / 1000.0)
     }
 }
 
