@@ -7,6 +7,8 @@ CLUSTER_TEST_THREADS ?= 4
 # 10,000,000 take up to 8 GB of disk while they are there.
 test-backlog: MESSAGES ?= 10000000
 bench bench-peers: MESSAGES ?= 5000000
+# What is done to the parts, a line each.
+test-cluster on-cluster soak: export FAULT_TALLY := $(abspath $(or $(CARGO_TARGET_DIR),target))/cluster-tests/tally
 FUZZ_SECONDS ?= 30
 SOAK_MINUTES ?= 60
 CARGO_DENY_VERSION := 0.20.2
@@ -92,13 +94,17 @@ cluster-down: ## Stop them; the data stays (WIPE=1 removes it)
 	@deploy/cluster/cluster.py $(if $(WIPE),wipe,down)
 
 test-cluster: build ## Kill, pause, cut off and starve the real parts, and audit what is left
+	@rm -f "$$FAULT_TALLY"
 	@deploy/cluster/with.sh $(MAKE) --no-print-directory on-cluster
 
 on-cluster:
+	@mkdir -p "$$(dirname "$$FAULT_TALLY")"
 	$(CARGO) test --workspace --locked --test cluster -- --test-threads=$(CLUSTER_TEST_THREADS)
 	$(CARGO) test --workspace --locked --test integration -- cluster::replay
+	@sort "$$FAULT_TALLY" | uniq -c
 
 soak: build ## Repeat test-cluster with longer schedules of faults, for SOAK_MINUTES=60 at least
+	@rm -f "$$FAULT_TALLY"
 	@deploy/cluster/with.sh bash -ec ' \
 		export CHAOS_STEPS=$${CHAOS_STEPS:-200}; \
 		while ((SECONDS < 60 * $(SOAK_MINUTES))); do $(MAKE) --no-print-directory on-cluster; done'

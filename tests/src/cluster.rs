@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::process::PATIENCE;
 use crate::scenario::target_folder;
-use crate::wait_for;
+use crate::{tally, wait_for};
 
 /// Brokers are numbered from 1 to this.
 pub const BROKERS: u16 = 3;
@@ -96,7 +96,8 @@ impl Cluster {
 
     /// `kill -9` of a part: `broker-1`, `broker-2`, `broker-3` or `store`.
     pub fn kill(&self, part: &str) -> Result<()> {
-        self.run(["kill", part]).map(|_| ())
+        self.run(["kill", part])?;
+        tally::count(&format!("kill -9 of {part}"))
     }
 
     /// Starts a part that was killed, and waits until it answers.

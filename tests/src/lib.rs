@@ -10,6 +10,7 @@ pub mod oracle;
 pub mod process;
 pub mod rows;
 pub mod scenario;
+pub mod tally;
 pub mod zombie;
 
 use std::time::{Duration, Instant};

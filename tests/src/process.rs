@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::wait_for;
+use crate::{tally, wait_for};
 
 /// Longest time for a process to start or to end.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,6 +29,7 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 /// A running binary. It is killed when dropped.
 #[derive(Debug)]
 pub struct Process {
+    binary: String,
     name: String,
     child: Child,
     log: PathBuf,
@@ -57,7 +58,7 @@ impl Process {
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("{binary_name} can't be started"))?;
-        Ok(Self { name: label.to_owned(), child, log, output })
+        Ok(Self { binary: binary_name.to_owned(), name: label.to_owned(), child, log, output })
     }
 
     /// Asks it to end, as an orchestrator does.
@@ -78,14 +79,15 @@ impl Process {
 
     /// Continues after [`Process::pause`].
     pub fn resume(&self) -> Result<()> {
-        self.signal(Signal::CONT)
+        self.signal(Signal::CONT)?;
+        tally::count(&format!("{} woken up after SIGSTOP", self.binary))
     }
 
     /// `kill -9`, and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        Ok(())
+        tally::count(&format!("kill -9 of {}", self.binary))
     }
 
     /// Waits until it ends by itself.

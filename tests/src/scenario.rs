@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::flow::Flow;
 use crate::oracle::{self, Coordinates, Sent, Verdict};
 use crate::process::{PATIENCE, Process};
-use crate::{rows, wait_for};
+use crate::{rows, tally, wait_for};
 
 /// The topic of scenarios on embedded parts.
 pub const TOPIC: &str = "names_topic";
@@ -348,6 +348,7 @@ impl Scenario {
         let verdict = oracle::judge(&messages, expected, &rows::read(&self.objects)?)?;
         ensure!(verdict.is_exactly_once(), "{verdict:#?}");
         self.audit()?;
+        tally::count("topic whose every message is stored once, by oracle and by audit --deep")?;
         Ok(verdict)
     }
 

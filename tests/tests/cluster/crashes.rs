@@ -12,9 +12,13 @@ use local_stack::s3::Operation;
 
 use crate::{HASTY, IN_PARTS, PARTITIONS, all, leave, pass, wait_for_rows, wait_until_shared};
 
+/// Its end would bring a rebalance. At the end of a test it is waited for: static members don't
+/// leave.
+const LONG_SESSION: &str = "session.timeout.ms=15000,heartbeat.interval.ms=300";
+
 #[test]
 fn sinks_that_are_killed_again_and_again_lose_and_repeat_nothing() -> Result<()> {
-    const KILLS: usize = 24;
+    const KILLS: usize = 40;
     let mut random = fastrand::Rng::with_seed(seed());
     let scenario = Scenario::on_cluster(Cluster::shared()?, "killed", PARTITIONS)?;
     let flow = scenario.flow(PARTITIONS, 1000)?;
@@ -25,6 +29,32 @@ fn sinks_that_are_killed_again_and_again_lose_and_repeat_nothing() -> Result<()>
         let victim = random.usize(..sinks.len());
         sinks[victim].kill()?;
         sinks[victim] = start(sinks.len() + kill)?;
+    }
+    let sent = flow.stop()?;
+    leave(&mut sinks)?;
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}
+
+/// Members that come back where they were have work at once, so that each kill meets one at work.
+#[test]
+fn sinks_that_are_killed_at_work_lose_and_repeat_nothing() -> Result<()> {
+    const KILLS: usize = 160;
+    const SINKS: usize = 3;
+    let mut random = fastrand::Rng::with_seed(seed());
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "killed-at-work", PARTITIONS)?;
+    let flow = scenario.flow(PARTITIONS, 1000)?;
+    let start = |instance: usize, number: usize| {
+        let config = format!("{LONG_SESSION},group.instance.id={instance}");
+        scenario.sink(&format!("sink-{number}"), &[("KAFKA_CONFIG", &config), HASTY[1]])
+    };
+    let mut sinks: Vec<Process> = (0..SINKS).map(|it| start(it, it)).collect::<Result<_>>()?;
+    for kill in 0..KILLS {
+        let victim = random.usize(..SINKS);
+        sinks[victim].wait_for_metric(zombie::ROWS, 1.0)?;
+        pass(&mut random, 0..600);
+        sinks[victim].kill()?;
+        sinks[victim] = start(victim, SINKS + kill)?;
     }
     let sent = flow.stop()?;
     leave(&mut sinks)?;
@@ -58,14 +88,11 @@ fn a_sink_that_sleeps_through_its_session_wakes_up_to_no_harm() -> Result<()> {
 
 #[test]
 fn a_static_member_that_is_killed_goes_on_where_it_was() -> Result<()> {
-    /// Its end would bring a rebalance. At the end of the test it is waited for: static members
-    /// don't leave.
-    const SESSION: &str = "session.timeout.ms=15000,heartbeat.interval.ms=300";
     const REBALANCES: &str = "s3_sink_rebalances_total{kind=\"assigned\"}";
     let scenario = Scenario::on_cluster(Cluster::shared()?, "static", PARTITIONS)?;
     let flow = scenario.flow(PARTITIONS, 1000)?;
     let start = |label: &str, instance: &str| {
-        let config = format!("{SESSION},group.instance.id={instance}");
+        let config = format!("{LONG_SESSION},group.instance.id={instance}");
         scenario.sink(label, &[("KAFKA_CONFIG", &config), HASTY[1]])
     };
     let (mut killed, mut other) = (start("first", "a")?, start("other", "b")?);
@@ -98,6 +125,12 @@ fn a_static_member_that_is_killed_goes_on_where_it_was() -> Result<()> {
 fn a_put_that_arrives_after_the_new_owners_loses() -> Result<()> {
     let scenario = Scenario::on_cluster(Cluster::shared()?, "zombie", 1)?;
     zombie::late_put(&scenario, &HASTY, &[HASTY[0], ("CHUNK_ROWS_MAX", "2000")], 3000, 500)
+}
+
+#[test]
+fn puts_that_arrive_late_lose_again_and_again() -> Result<()> {
+    let scenario = Scenario::on_cluster(Cluster::shared()?, "zombies", 1)?;
+    zombie::late_puts(&scenario, &HASTY[..1], 20)
 }
 
 #[test]
