@@ -27,6 +27,11 @@ pub fn row_memory_bytes_max(payload_bytes: usize) -> u64 {
     (payload_bytes as u64 + FIXED_BYTES_PER_ROW) * GROWTH
 }
 
+/// The most memory that columns take for so many bytes.
+pub fn columns_memory_bytes(bytes: u64) -> u64 {
+    bytes * GROWTH
+}
+
 /// Rows of one partition in the making, in the column order of [`schema::schema`].
 ///
 /// Plain vectors, since no column has nulls: Arrow's builders spend as much time on what they
@@ -72,11 +77,6 @@ impl Columns {
         self.bytes
     }
 
-    /// The most memory that the columns take for these bytes.
-    pub fn memory_bytes(&self) -> u64 {
-        self.bytes * GROWTH
-    }
-
     /// Takes the rows and leaves the columns empty.
     pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         let rows = std::mem::take(self);
@@ -118,7 +118,7 @@ mod tests {
             Partition(3),
             Mark { offset: Offset(7), timestamp: Timestamp(1_793_577_600_000) },
         );
-        assert!(columns.memory_bytes() <= row_memory_bytes_max(payload.len()));
+        assert!(columns_memory_bytes(columns.bytes()) <= row_memory_bytes_max(payload.len()));
         let batch = columns.take().unwrap();
         assert_eq!((batch.num_rows(), columns.bytes()), (1, 0));
         assert_eq!(batch.schema(), schema::schema());
@@ -135,7 +135,7 @@ mod tests {
             let mark = Mark { offset: Offset(offset), timestamp: Timestamp(0) };
             columns.push(&person, Partition(3), mark);
             // The smallest allocation of each column is more than a few rows need.
-            let said = columns.memory_bytes() + 512;
+            let said = columns_memory_bytes(columns.bytes()) + 512;
             let allocated = allocated_bytes(&columns) as u64;
             assert!(allocated <= said, "{offset}: {allocated} of {said} bytes");
         }

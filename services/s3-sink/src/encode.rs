@@ -4,6 +4,8 @@
 //! chunk that is open for long holds finished row groups and columns, never half-filled pages and
 //! compression contexts, so its memory is what [`ChunkEncoder::memory_bytes`] says. The bytes of
 //! finished row groups leave as parts: [`ChunkEncoder::take_parts`].
+//!
+//! A row group that is full may be encoded by an [`EncodingThread`] while rows go on to come.
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
@@ -17,11 +19,15 @@ use parquet::schema::types::ColumnPath;
 use pipeline_model::message::PersonRef;
 use pipeline_model::schema;
 
-use crate::decode::Columns;
+use crate::decode::{Columns, columns_memory_bytes};
 
 use parts::Parts;
+use thread::{Away, write_row_group};
+
+pub use thread::EncodingThread;
 
 mod parts;
+mod thread;
 
 /// Column bytes at which a row group is closed: some 40,000 rows, about 2 MiB compressed.
 const ROW_GROUP_BYTES: u64 = 8 << 20;
@@ -45,6 +51,9 @@ pub enum EncodeError {
     /// The Parquet writer refused.
     #[error("the rows can't be written as Parquet")]
     Parquet(#[from] ParquetError),
+    /// The thread that has the rows is gone.
+    #[error("the encoding thread has ended")]
+    Thread,
 }
 
 /// The encoder of one open chunk.
@@ -53,10 +62,28 @@ pub struct ChunkEncoder {
     properties: WriterPropertiesPtr,
     part_bytes: usize,
     columns: Columns,
-    /// Created with the first row group; holds what was not taken of the finished ones.
-    writer: Option<ArrowWriter<Parts>>,
+    writer: Writer,
+    thread: Option<EncodingThread>,
     /// Column bytes of the finished row groups.
     encoded_column_bytes: u64,
+}
+
+/// Holds what was not taken of the finished row groups.
+#[derive(Debug, Default)]
+enum Writer {
+    /// It is created with the first row group.
+    #[default]
+    None,
+    Here(Box<ArrowWriter<Parts>>),
+    /// At the thread, with a row group more.
+    Away {
+        away: Away,
+        /// Of the row group.
+        column_bytes: u64,
+        /// Without the row group.
+        object_bytes: u64,
+        memory_bytes: u64,
+    },
 }
 
 /// An object that was closed.
@@ -72,8 +99,20 @@ impl ChunkEncoder {
     /// An empty chunk, to be written with [`writer_properties`], which gives parts of `part_bytes`
     /// each. An object that is no larger comes in one piece.
     pub fn new(properties: WriterPropertiesPtr, part_bytes: usize) -> Self {
-        let columns = Columns::default();
-        Self { properties, part_bytes, columns, writer: None, encoded_column_bytes: 0 }
+        Self {
+            properties,
+            part_bytes,
+            columns: Columns::default(),
+            writer: Writer::None,
+            thread: None,
+            encoded_column_bytes: 0,
+        }
+    }
+
+    /// The same with a thread that may encode row groups when they are full.
+    #[must_use]
+    pub fn with_thread(self, thread: Option<EncodingThread>) -> Self {
+        Self { thread, ..self }
     }
 
     /// Appends one row; true if that closed a row group.
@@ -86,29 +125,36 @@ impl ChunkEncoder {
         self.columns.push(person, partition, mark);
         let is_full = self.columns.bytes() >= ROW_GROUP_BYTES;
         if is_full {
-            self.close_row_group()?;
+            self.encode(self.thread.clone())?;
         }
         Ok(is_full)
     }
 
     /// The size that the object would have if it were closed now: exact for finished row groups,
-    /// an estimate by their ratio for the rows that still wait.
+    /// an estimate by their ratio for the rows that are not encoded yet.
     pub fn object_bytes(&self) -> u64 {
-        let written = self.writer.as_ref().map_or(0, |writer| writer.bytes_written() as u64);
+        let (written, encoding) = match &self.writer {
+            Writer::None => (0, 0),
+            Writer::Here(writer) => (writer.bytes_written() as u64, 0),
+            Writer::Away { object_bytes, column_bytes, .. } => (*object_bytes, *column_bytes),
+        };
         let share = match self.encoded_column_bytes {
             0 => COMPRESSED_SHARE,
             columns => written as f64 / columns as f64,
         };
-        OVERHEAD_BYTES + written + (self.columns.bytes() as f64 * share) as u64
+        OVERHEAD_BYTES + written + ((self.columns.bytes() + encoding) as f64 * share) as u64
     }
 
     /// Bytes that the chunk holds in memory.
     pub fn memory_bytes(&self) -> u64 {
-        let finished = self.writer.as_ref().map_or(0, |writer| {
-            let row_groups = writer.flushed_row_groups().len() as u64;
-            writer.inner().memory_bytes() + row_groups * ROW_GROUP_METADATA_BYTES
-        });
-        finished + self.columns.memory_bytes()
+        let finished = match &self.writer {
+            Writer::None => 0,
+            Writer::Here(writer) => writer_memory_bytes(writer),
+            Writer::Away { memory_bytes, column_bytes, .. } => {
+                memory_bytes + columns_memory_bytes(*column_bytes)
+            }
+        };
+        finished + columns_memory_bytes(self.columns.bytes())
     }
 
     /// Bytes of rows that wait for their row group, uncompressed.
@@ -118,32 +164,82 @@ impl ChunkEncoder {
 
     /// Compresses the rows that wait, before they fill a row group.
     pub fn close_row_group(&mut self) -> Result<(), EncodeError> {
-        if self.columns.bytes() == 0 {
-            return Ok(());
-        }
-        self.encoded_column_bytes += self.columns.bytes();
-        let batch = self.columns.take()?;
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            empty => empty.insert(new_writer(&self.properties, self.part_bytes)?),
+        self.encode(None)?;
+        self.finish_encoding()
+    }
+
+    /// Whether the thread has a row group of this chunk, or had one that was not asked for yet.
+    pub fn is_encoding(&self) -> bool {
+        matches!(self.writer, Writer::Away { .. })
+    }
+
+    /// Waits for the row group that the thread has.
+    pub fn finish_encoding(&mut self) -> Result<(), EncodeError> {
+        self.writer = match std::mem::take(&mut self.writer) {
+            Writer::Away { away, column_bytes, .. } => {
+                self.encoded_column_bytes += column_bytes;
+                Writer::Here(Box::new(away.wait()?))
+            }
+            writer => writer,
         };
-        writer.write(&batch)?;
-        writer.flush()?;
         Ok(())
     }
 
-    /// Takes the parts that are full.
-    pub fn take_parts(&mut self) -> Vec<Bytes> {
-        self.writer.as_mut().map_or_else(Vec::new, |writer| writer.inner_mut().take())
+    /// Takes the parts that are full; none while the thread has the chunk's writer.
+    pub fn take_parts(&mut self) -> Result<Vec<Bytes>, EncodeError> {
+        if let Writer::Away { away, column_bytes, .. } = &self.writer
+            && let Some(encoded) = away.poll()
+        {
+            self.encoded_column_bytes += column_bytes;
+            self.writer = Writer::Here(Box::new(encoded?));
+        }
+        Ok(match &mut self.writer {
+            Writer::Here(writer) => writer.inner_mut().take(),
+            Writer::None | Writer::Away { .. } => Vec::new(),
+        })
+    }
+
+    /// Makes a row group of the rows that wait: at the thread, if it is free, or here.
+    fn encode(&mut self, thread: Option<EncodingThread>) -> Result<(), EncodeError> {
+        let column_bytes = self.columns.bytes();
+        if column_bytes == 0 {
+            return Ok(());
+        }
+        let mut writer = self.take_writer()?;
+        let (object_bytes, memory_bytes) =
+            (writer.bytes_written() as u64, writer_memory_bytes(&writer));
+        let mut batch = self.columns.take()?;
+        if let Some(thread) = thread {
+            match thread.encode(writer, batch) {
+                Ok(away) => {
+                    self.writer = Writer::Away { away, column_bytes, object_bytes, memory_bytes };
+                    return Ok(());
+                }
+                Err(busy) => (writer, batch) = busy,
+            }
+        }
+        write_row_group(&mut writer, batch)?;
+        self.encoded_column_bytes += column_bytes;
+        self.writer = Writer::Here(Box::new(writer));
+        Ok(())
+    }
+
+    fn take_writer(&mut self) -> Result<ArrowWriter<Parts>, EncodeError> {
+        self.finish_encoding()?;
+        match std::mem::take(&mut self.writer) {
+            Writer::Here(writer) => Ok(*writer),
+            Writer::None | Writer::Away { .. } => {
+                let parts = Parts::new(self.part_bytes);
+                let properties = self.properties.as_ref().clone();
+                Ok(ArrowWriter::try_new(parts, schema::schema(), Some(properties))?)
+            }
+        }
     }
 
     /// Closes the object; `chunk` goes into its footer. An object without rows is valid Parquet.
     pub fn close(mut self, topic: &str, chunk: &Chunk) -> Result<Closed, EncodeError> {
         self.close_row_group()?;
-        let mut writer = match self.writer {
-            Some(writer) => writer,
-            None => new_writer(&self.properties, self.part_bytes)?,
-        };
+        let mut writer = self.take_writer()?;
         for (key, value) in to_metadata(topic, chunk) {
             writer.append_key_value_metadata(KeyValue::new(format!("{FOOTER_PREFIX}{key}"), value));
         }
@@ -152,12 +248,9 @@ impl ChunkEncoder {
     }
 }
 
-fn new_writer(
-    properties: &WriterPropertiesPtr,
-    part_bytes: usize,
-) -> Result<ArrowWriter<Parts>, ParquetError> {
-    let parts = Parts::new(part_bytes);
-    ArrowWriter::try_new(parts, schema::schema(), Some(properties.as_ref().clone()))
+fn writer_memory_bytes(writer: &ArrowWriter<Parts>) -> u64 {
+    let row_groups = writer.flushed_row_groups().len() as u64;
+    writer.inner().memory_bytes() + row_groups * ROW_GROUP_METADATA_BYTES
 }
 
 /// zstd, and the statistics and encodings that measured best for each column.
@@ -178,10 +271,8 @@ pub fn writer_properties() -> WriterProperties {
     // Text that hardly repeats: without a length before each value, zstd has nothing to find but what
     // is in the values, which takes a sixth of the time and a twentieth of the bytes off.
     for column in ["name", "address", "zip", "email"] {
-        properties = properties.set_column_encoding(
-            ColumnPath::from(column),
-            Encoding::DELTA_LENGTH_BYTE_ARRAY,
-        );
+        properties = properties
+            .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
     // Any row group holds values from all over the alphabet: statistics would let no reader skip
     // one, and cost a comparison or two for each value.

@@ -10,7 +10,7 @@ use pipeline_model::dead_letter::topic_of;
 use s3_sink::config::{self, Config, KafkaConfig, Task};
 use s3_sink::consume::{Ending, Group, LaneConfig, Mode, Sink, SinkParts};
 use s3_sink::dead_letter::DeadLetters;
-use s3_sink::encode::writer_properties;
+use s3_sink::encode::{EncodingThread, writer_properties};
 use s3_sink::metrics;
 use s3_sink::store::{Store, StoreHealth};
 use service_kit::admin::AdminServer;
@@ -141,6 +141,7 @@ async fn sink(
             topic: config.kafka.topic.as_str().into(),
             properties: writer_properties().into(),
             part_bytes: if probed.takes_parts { PART_BYTES } else { usize::MAX },
+            encoding: EncodingThread::start().context("the encoding thread can't be started")?,
         },
         chunk_memory_bytes_max: config.memory_bytes_max / CHUNK_SHARE,
         drain_timeout: config.common.drain_timeout,

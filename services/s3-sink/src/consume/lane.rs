@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::letters::Letters;
-use crate::encode::{ChunkEncoder, Closed, EncodeError, ROW_GROUP_BYTES_MIN};
+use crate::encode::{ChunkEncoder, Closed, EncodeError, EncodingThread, ROW_GROUP_BYTES_MIN};
 use crate::store::Upload;
 
 /// Memory is taken from the budget in steps of this many bytes, not for each message.
@@ -35,6 +35,15 @@ pub struct LaneConfig {
     /// Size of the parts in which an object is uploaded while its chunk fills; one that is no
     /// larger is created in one piece.
     pub part_bytes: usize,
+    /// Encodes full row groups while the loop goes on, where there is a core for it.
+    pub encoding: Option<EncodingThread>,
+}
+
+impl LaneConfig {
+    fn encoder(&self) -> ChunkEncoder {
+        ChunkEncoder::new(Arc::clone(&self.properties), self.part_bytes)
+            .with_thread(self.encoding.clone())
+    }
 }
 
 /// Tells one upload of this process from another.
@@ -107,7 +116,7 @@ impl Lane {
         let ledger =
             PartitionLedger::new(partition, config.writer, config.limits, position, committed);
         Self {
-            encoder: ChunkEncoder::new(Arc::clone(&config.properties), config.part_bytes),
+            encoder: config.encoder(),
             config,
             epoch,
             ledger,
@@ -211,13 +220,24 @@ impl Lane {
         self.encoder.close_row_group()
     }
 
+    /// Whether rows of the open chunk are being compressed elsewhere, or were and are not taken
+    /// back yet.
+    pub fn is_encoding(&self) -> bool {
+        self.encoder.is_encoding()
+    }
+
+    /// Waits until they are.
+    pub fn finish_encoding(&mut self) -> Result<(), EncodeError> {
+        self.encoder.finish_encoding()
+    }
+
     /// Takes the parts of the open chunk that are full, and gives back what was reserved beyond
     /// the rest.
-    pub fn take_parts(&mut self) -> Vec<Bytes> {
-        let parts = self.encoder.take_parts();
+    pub fn take_parts(&mut self) -> Result<Vec<Bytes>, EncodeError> {
+        let parts = self.encoder.take_parts()?;
         let needed = self.encoder.memory_bytes().next_multiple_of(RESERVATION_BYTES);
         self.reserved_bytes = self.reserved_bytes.min(needed);
-        parts
+        Ok(parts)
     }
 
     /// Closes the open chunk.
@@ -235,7 +255,7 @@ impl Lane {
 
     fn take_open(&mut self) -> (ChunkEncoder, Letters) {
         self.reserved_bytes = 0;
-        let empty = ChunkEncoder::new(Arc::clone(&self.config.properties), self.config.part_bytes);
+        let empty = self.config.encoder();
         (std::mem::replace(&mut self.encoder, empty), std::mem::take(&mut self.letters))
     }
 }

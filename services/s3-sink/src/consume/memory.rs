@@ -49,7 +49,14 @@ impl Sink {
             if let Some(lane) = self.lanes.get_mut(&partition) {
                 lane.compress()?;
             }
-            self.send_parts(partition);
+            self.send_parts(partition)?;
+            return Ok(true);
+        }
+        // Rows that are being compressed leave memory in a moment.
+        let encoding = self.lanes.iter_mut().find(|(_, lane)| lane.is_encoding());
+        if let Some((&partition, lane)) = encoding {
+            lane.finish_encoding()?;
+            self.send_parts(partition)?;
             return Ok(true);
         }
         // What is on its way leaves soon; to seal more chunks would make small objects of them.

@@ -75,7 +75,7 @@ impl Sink {
         match decoded {
             Ok(person) => {
                 if lane.append_row(&person, mark)? {
-                    self.send_parts(partition);
+                    self.send_parts(partition)?;
                 }
             }
             Err(refusal) => {

@@ -302,6 +302,9 @@ impl Sink {
         self.unblock_memory();
         let partitions: Vec<_> = self.lanes.keys().copied().collect();
         for partition in partitions {
+            if self.lanes.get(&partition).is_some_and(Lane::is_encoding) {
+                self.send_parts(partition)?;
+            }
             self.pump(partition)?;
         }
         self.finish_revocations()?;

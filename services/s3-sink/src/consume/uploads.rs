@@ -21,14 +21,14 @@ pub(super) enum Sending {
 impl Sink {
     /// Sends the parts of the partition's open chunk that are full, and gives back the memory that
     /// the chunk needs no more.
-    pub(super) fn send_parts(&mut self, partition: Partition) {
-        let Some(lane) = self.lanes.get_mut(&partition) else { return };
-        let Some(opening) = lane.ledger.opening() else { return };
-        let parts = lane.take_parts();
+    pub(super) fn send_parts(&mut self, partition: Partition) -> Result<(), SinkError> {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        let Some(opening) = lane.ledger.opening() else { return Ok(()) };
+        let parts = lane.take_parts()?;
         let bytes = parts.iter().map(|part| part.len() as u64).sum();
         self.budget.send_part(partition, bytes, lane.reserved_bytes());
         if parts.is_empty() {
-            return;
+            return Ok(());
         }
         let swept = lane.swept.clone();
         let (id, upload) = match lane.upload.take() {
@@ -39,6 +39,7 @@ impl Sink {
         if let Some(lane) = self.lanes.get_mut(&partition) {
             lane.upload = Some((id, upload));
         }
+        Ok(())
     }
 
     /// Sends the last parts of a sealed chunk, if it is stored in parts: because some were sent
