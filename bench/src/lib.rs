@@ -8,6 +8,7 @@ pub mod chart;
 pub mod freshness;
 pub mod ingest;
 pub mod objects;
+pub mod output;
 pub mod people;
 pub mod rows;
 pub mod sink;
