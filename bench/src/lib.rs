@@ -6,6 +6,7 @@ pub mod all;
 pub mod backlog;
 pub mod chart;
 pub mod freshness;
+pub mod growth;
 pub mod ingest;
 pub mod objects;
 pub mod output;

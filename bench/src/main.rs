@@ -63,6 +63,15 @@ enum Command {
         #[arg(long, default_values_t = [0.1, 1.0, 10.0], value_parser = parse_age)]
         age: Vec<f64>,
     },
+    /// Measures how the sink's CPU time and memory grow: one table, target/bench/growth.json and charts.
+    ///
+    /// Fourteen figures of eleven runs, over 1, 2 and 4 processes; 1, 6, 60 and 300 partitions; messages
+    /// of 120 B to 10 kB; and backlogs of 1, 5 and 20 times MESSAGES. Each run ends with the audit.
+    Growth {
+        /// Number of messages at the origin of each curve.
+        #[arg(default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+        messages: u64,
+    },
     /// The test of memory and of the sizes of objects: fails where the sink took more than it may.
     Backlog(Size),
 }
@@ -106,6 +115,7 @@ fn main() -> ExitCode {
         Command::Rows => rows(),
         Command::All { messages } => bench::all::run(messages),
         Command::Freshness { age } => freshness(&age),
+        Command::Growth { messages } => bench::growth::run(messages),
         Command::Backlog(size) => bench::backlog::run(size.messages, size.partitions),
     };
     match done {
