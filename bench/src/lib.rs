@@ -13,6 +13,7 @@ pub mod output;
 pub mod people;
 pub mod rows;
 pub mod sink;
+pub mod start;
 pub mod topic;
 pub mod usage;
 pub mod world;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use bench::start::Kind;
 use bench::topic::Topic;
 use bench::world::World;
 use clap::{Args, Parser, Subcommand};
@@ -72,6 +73,12 @@ enum Command {
         #[arg(default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
         messages: u64,
     },
+    /// Measures how long a sink takes from its start until it is ready, and where that time goes.
+    Start {
+        /// Starts of each kind.
+        #[arg(default_value_t = 10, value_parser = parse_count)]
+        samples: usize,
+    },
     /// The test of memory and of the sizes of objects: fails where the sink took more than it may.
     Backlog(Size),
 }
@@ -116,6 +123,7 @@ fn main() -> ExitCode {
         Command::All { messages } => bench::all::run(messages),
         Command::Freshness { age } => freshness(&age),
         Command::Growth { messages } => bench::growth::run(messages),
+        Command::Start { samples } => start(samples),
         Command::Backlog(size) => bench::backlog::run(size.messages, size.partitions),
     };
     match done {
@@ -173,4 +181,13 @@ fn freshness(ages: &[f64]) -> Result<()> {
         reports.push(report);
     }
     reports.iter().try_for_each(bench::freshness::Report::judge)
+}
+
+fn start(samples: usize) -> Result<()> {
+    for kind in Kind::ALL {
+        let report = bench::start::run(kind, samples)?;
+        eprintln!("{}", report.summary());
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
 }
