@@ -1,11 +1,11 @@
 //! Every figure of ours in one table, one file and one chart.
 
-use anyhow::{Context, Result};
-use comfy_table::{CellAlignment, LineStyle, Table, presets};
-use e2e_tests::scenario::target_folder;
+use anyhow::Result;
+use comfy_table::Table;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
+use crate::output::{leave, table};
 use crate::world::{Totals, World};
 use crate::{chart, ingest, rows, sink};
 
@@ -34,15 +34,8 @@ pub fn run(messages: u64) -> Result<()> {
     eprintln!("{}", sink.summary());
     let results = Results { rows, ingest, sink };
     println!("{}", results.table(&totals));
-    let folder = target_folder()?.join("bench");
-    for (name, text) in [
-        ("results.json", serde_json::to_string_pretty(&results)? + "\n"),
-        ("chart.svg", results.chart()),
-    ] {
-        let path = folder.join(name);
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-        println!("{}", path.display());
-    }
+    leave("results.json", &(serde_json::to_string_pretty(&results)? + "\n"))?;
+    leave("chart.svg", &results.chart())?;
     totals.judge(messages)
 }
 
@@ -55,11 +48,7 @@ impl Results {
             HumanCount(sink.messages),
             sink.partitions
         );
-        let mut table = Table::new();
-        table
-            .load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
-            .set_header(["what", "unit", "figure"]);
-        for (what, unit, figure) in [
+        let rows = [
             ("decode", "CPU µs per message", format!("{:.2}", rows.decode_nanoseconds / 1000.0)),
             ("encode", "CPU µs per message", format!("{:.2}", rows.encode_nanoseconds / 1000.0)),
             (&whole, "CPU s per million", format!("{:.2}", sink.cpu_seconds_per_million)),
@@ -71,13 +60,9 @@ impl Results {
             ("ingestor", "CPU µs per user", format!("{:.2}", ingest.cpu_microseconds_per_user)),
             ("", "users/s", per_second(ingest.users_per_second)),
             ("", "peak resident memory", HumanBytes(ingest.peak_rss_bytes).to_string()),
-        ] {
-            table.add_row([what, unit, &figure]);
-        }
-        if let Some(figures) = table.column_mut(2) {
-            figures.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+        ]
+        .map(|(what, unit, figure)| [what.to_owned(), unit.to_owned(), figure]);
+        table(2, ["what", "unit", "figure"], rows)
     }
 
     fn chart(&self) -> String {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use bench::start::Kind;
 use bench::topic::Topic;
 use bench::world::World;
 use clap::{Args, Parser, Subcommand};
@@ -63,6 +64,21 @@ enum Command {
         #[arg(long, default_values_t = [0.1, 1.0, 10.0], value_parser = parse_age)]
         age: Vec<f64>,
     },
+    /// Measures how the sink's CPU time and memory grow: one table, target/bench/growth.json and charts.
+    ///
+    /// Fourteen figures of eleven runs, over 1, 2 and 4 processes; 1, 6, 60 and 300 partitions; messages
+    /// of 120 B to 10 kB; and backlogs of 1, 5 and 20 times MESSAGES. Each run ends with the audit.
+    Growth {
+        /// Number of messages at the origin of each curve.
+        #[arg(default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+        messages: u64,
+    },
+    /// Measures how long a sink takes from its start until it is ready, and where that time goes.
+    Start {
+        /// Starts of each kind.
+        #[arg(default_value_t = 10, value_parser = parse_count)]
+        samples: usize,
+    },
     /// The test of memory and of the sizes of objects: fails where the sink took more than it may.
     Backlog(Size),
 }
@@ -106,6 +122,8 @@ fn main() -> ExitCode {
         Command::Rows => rows(),
         Command::All { messages } => bench::all::run(messages),
         Command::Freshness { age } => freshness(&age),
+        Command::Growth { messages } => bench::growth::run(messages),
+        Command::Start { samples } => start(samples),
         Command::Backlog(size) => bench::backlog::run(size.messages, size.partitions),
     };
     match done {
@@ -163,4 +181,13 @@ fn freshness(ages: &[f64]) -> Result<()> {
         reports.push(report);
     }
     reports.iter().try_for_each(bench::freshness::Report::judge)
+}
+
+fn start(samples: usize) -> Result<()> {
+    for kind in Kind::ALL {
+        let report = bench::start::run(kind, samples)?;
+        eprintln!("{}", report.summary());
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
 }

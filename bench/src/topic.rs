@@ -44,8 +44,8 @@ impl Topic {
 
     /// Produces so many valid messages of `bytes` each (see [`people::payload`]), evenly over the
     /// partitions; they are others than those that are there already. Returns once the brokers have
-    /// acknowledged all.
-    pub fn fill(&self, messages: u64, bytes: Option<usize>) -> Result<()> {
+    /// acknowledged all: how many bytes of payload they are.
+    pub fn fill(&self, messages: u64, bytes: Option<usize>) -> Result<u64> {
         let Contents { messages: first, partitions } = self.contents()?;
         let producer: BaseProducer = self
             .client
@@ -54,10 +54,11 @@ impl Topic {
             .set("compression.codec", "lz4")
             .set("linger.ms", "50")
             .create()?;
-        let mut payload = Vec::new();
+        let (mut payload, mut payload_bytes) = (Vec::new(), 0);
         for number in first..first + messages {
             let partition = (number / RUN % u64::from(partitions.unsigned_abs())) as i32;
             people::payload(number, bytes, &mut payload)?;
+            payload_bytes += payload.len() as u64;
             send(&producer, &self.name, partition, &payload)?;
         }
         producer.flush(FLUSH).context("not every message was acknowledged")?;
@@ -65,7 +66,7 @@ impl Topic {
         if filled != first + messages {
             bail!("{messages} messages were produced, but the topic went from {first} to {filled}");
         }
-        Ok(())
+        Ok(payload_bytes)
     }
 
     /// What the brokers say of it.
