@@ -47,8 +47,8 @@ impl Sink {
             partitions.extend(assigning.partitions);
         }
         if partitions.is_empty() {
-            self.has_joined = true;
             self.group.assign(&[])?;
+            self.note_joined();
             return Ok(());
         }
         self.ask_resume_points(partitions.clone(), self.epoch);
@@ -142,16 +142,22 @@ impl Sink {
         for (gap, log) in gaps {
             log.into_iter().for_each(|log| self.on_gap_explained(gap, Ok(log)));
         }
-        self.has_joined = true;
         self.metrics.partitions_assigned.set(self.lanes.len() as i64);
         let positions: Vec<_> =
             points.iter().map(|point| (point.partition, point.position)).collect();
         self.group.assign(&positions)?;
         self.group.resume(&positions)?;
+        self.note_joined();
         for (partition, _) in positions {
             self.pump(partition)?;
         }
         Ok(())
+    }
+
+    /// Ready at once: the next report may be a second away. Reports take it back, and give it again.
+    fn note_joined(&mut self) {
+        self.has_joined = true;
+        self.health.ready(READINESS);
     }
 
     pub(super) fn on_revoked(
