@@ -7,6 +7,8 @@ CLUSTER_TEST_THREADS ?= 4
 # 10,000,000 take up to 8 GB of disk while they are there.
 test-backlog: MESSAGES ?= 10000000
 bench bench-peers: MESSAGES ?= 5000000
+# Of the origin; the longest backlog has twenty times as many and takes some 10 GB of disk.
+bench-growth: MESSAGES ?= 1000000
 # What is done to the parts, a line each.
 test-cluster on-cluster soak: export FAULT_TALLY := $(abspath $(or $(CARGO_TARGET_DIR),target))/cluster-tests/tally
 FUZZ_SECONDS ?= 30
@@ -26,7 +28,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose test-unsafe cluster-up cluster-down test-cluster \
-	on-cluster soak test-scale test-backlog fuzz bench bench-freshness bench-peers \
+	on-cluster soak test-scale test-backlog fuzz bench bench-freshness bench-growth bench-start bench-peers \
 	up down logs ps open scale audit sql
 
 help: ## List the targets
@@ -125,6 +127,14 @@ bench: prerequisites ## Measure decode, encode, the sink and the ingestor on the
 bench-freshness: prerequisites ## Measure how late objects come after their age limit on the real parts
 	$(CARGO) build --workspace --bins --locked --release
 	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench freshness
+
+bench-growth: prerequisites ## Measure how CPU and memory grow with sinks, partitions, bytes and messages (MESSAGES=1000000)
+	$(CARGO) build --workspace --bins --locked --release
+	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench growth $(MESSAGES)
+
+bench-start: prerequisites ## Measure how long a sink takes until it is ready on the real parts
+	$(CARGO) build --workspace --bins --locked --release
+	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench start
 
 bench-peers: prerequisites $(PEERS_VENV)/installed $(PEERS_JARS)/installed ## Compare the sink with Spark and Python+Arrow on one backlog (MESSAGES=5000000)
 	@$(PEERS_VENV)/bin/python -B bench/peers/peers_test.py
