@@ -109,6 +109,7 @@ soak: build ## Repeat test-cluster with longer schedules of faults, for SOAK_MIN
 	@rm -f "$$FAULT_TALLY"
 	@deploy/cluster/with.sh bash -ec ' \
 		export CHAOS_STEPS=$${CHAOS_STEPS:-200}; \
+		echo "Counts are sums over all rounds."; \
 		while ((SECONDS < 60 * $(SOAK_MINUTES))); do $(MAKE) --no-print-directory on-cluster; done'
 
 test-scale: build ## Audit 100,000 chunks in a real store

@@ -164,6 +164,16 @@ fn requests_that_wait_for_their_answer_keep_nobody_out() {
 }
 
 #[test]
+fn few_idle_clients_among_many_that_wait_for_their_answer_keep_nobody_out() {
+    let server = Server::start();
+    let waiting = server.crowd("GET /slow HTTP/1.0\r\n\r\n");
+    // Were only these replaced, one would have to grow old for each that comes.
+    let idle = server.crowd("");
+    server.assert_fair_client_is_answered();
+    drop((waiting, idle));
+}
+
+#[test]
 fn huge_heads_are_refused() {
     let server = Server::start();
     let heads = [

@@ -54,6 +54,9 @@ pub enum EncodeError {
     /// The thread that has the rows is gone.
     #[error("the encoding thread has ended")]
     Thread,
+    /// An earlier failure has left the chunk without some of its rows.
+    #[error("the chunk could not be encoded before")]
+    Broken,
 }
 
 /// The encoder of one open chunk.
@@ -68,13 +71,18 @@ pub struct ChunkEncoder {
     encoded_column_bytes: u64,
 }
 
+/// Of one object. Boxed, since it moves from thread to thread.
+type ObjectWriter = Box<ArrowWriter<Parts>>;
+
 /// Holds what was not taken of the finished row groups.
 #[derive(Debug, Default)]
 enum Writer {
     /// It is created with the first row group.
     #[default]
     None,
-    Here(Box<ArrowWriter<Parts>>),
+    Here(ObjectWriter),
+    /// It failed, and rows are missing: nothing may be closed any more.
+    Broken,
     /// At the thread, with a row group more.
     Away {
         away: Away,
@@ -134,7 +142,7 @@ impl ChunkEncoder {
     /// an estimate by their ratio for the rows that are not encoded yet.
     pub fn object_bytes(&self) -> u64 {
         let (written, encoding) = match &self.writer {
-            Writer::None => (0, 0),
+            Writer::None | Writer::Broken => (0, 0),
             Writer::Here(writer) => (writer.bytes_written() as u64, 0),
             Writer::Away { object_bytes, column_bytes, .. } => (*object_bytes, *column_bytes),
         };
@@ -148,7 +156,7 @@ impl ChunkEncoder {
     /// Bytes that the chunk holds in memory.
     pub fn memory_bytes(&self) -> u64 {
         let finished = match &self.writer {
-            Writer::None => 0,
+            Writer::None | Writer::Broken => 0,
             Writer::Here(writer) => writer_memory_bytes(writer),
             Writer::Away { memory_bytes, column_bytes, .. } => {
                 memory_bytes + columns_memory_bytes(*column_bytes)
@@ -175,10 +183,11 @@ impl ChunkEncoder {
 
     /// Waits for the row group that the thread has.
     pub fn finish_encoding(&mut self) -> Result<(), EncodeError> {
-        self.writer = match std::mem::take(&mut self.writer) {
+        self.writer = match std::mem::replace(&mut self.writer, Writer::Broken) {
             Writer::Away { away, column_bytes, .. } => {
+                let writer = away.wait()?;
                 self.encoded_column_bytes += column_bytes;
-                Writer::Here(Box::new(away.wait()?))
+                Writer::Here(writer)
             }
             writer => writer,
         };
@@ -191,11 +200,12 @@ impl ChunkEncoder {
             && let Some(encoded) = away.poll()
         {
             self.encoded_column_bytes += column_bytes;
-            self.writer = Writer::Here(Box::new(encoded?));
+            self.writer = Writer::Broken;
+            self.writer = Writer::Here(encoded?);
         }
         Ok(match &mut self.writer {
             Writer::Here(writer) => writer.inner_mut().take(),
-            Writer::None | Writer::Away { .. } => Vec::new(),
+            Writer::None | Writer::Away { .. } | Writer::Broken => Vec::new(),
         })
     }
 
@@ -220,19 +230,20 @@ impl ChunkEncoder {
         }
         write_row_group(&mut writer, batch)?;
         self.encoded_column_bytes += column_bytes;
-        self.writer = Writer::Here(Box::new(writer));
+        self.writer = Writer::Here(writer);
         Ok(())
     }
 
-    fn take_writer(&mut self) -> Result<ArrowWriter<Parts>, EncodeError> {
+    fn take_writer(&mut self) -> Result<ObjectWriter, EncodeError> {
         self.finish_encoding()?;
-        match std::mem::take(&mut self.writer) {
-            Writer::Here(writer) => Ok(*writer),
-            Writer::None | Writer::Away { .. } => {
+        match std::mem::replace(&mut self.writer, Writer::Broken) {
+            Writer::Here(writer) => Ok(writer),
+            Writer::None => {
                 let parts = Parts::new(self.part_bytes);
                 let properties = self.properties.as_ref().clone();
-                Ok(ArrowWriter::try_new(parts, schema::schema(), Some(properties))?)
+                Ok(Box::new(ArrowWriter::try_new(parts, schema::schema(), Some(properties))?))
             }
+            Writer::Away { .. } | Writer::Broken => Err(EncodeError::Broken),
         }
     }
 
@@ -248,7 +259,7 @@ impl ChunkEncoder {
     }
 }
 
-fn writer_memory_bytes(writer: &ArrowWriter<Parts>) -> u64 {
+fn writer_memory_bytes(writer: &ObjectWriter) -> u64 {
     let row_groups = writer.flushed_row_groups().len() as u64;
     writer.inner().memory_bytes() + row_groups * ROW_GROUP_METADATA_BYTES
 }

@@ -91,6 +91,14 @@ fn the_object_carries_field_ids_statistics_zstd_and_its_chunk() {
         let without_order =
             ["name", "address", "zip", "email"].contains(&schema.column(index).name());
         assert_eq!(column.statistics().is_none(), without_order, "{}", column.column_path());
+        let encoding = match schema.column(index).name() {
+            "gender" | "city" | "nation" | "kafka_partition" => Encoding::RLE_DICTIONARY,
+            "kafka_offset" | "kafka_timestamp" => Encoding::DELTA_BINARY_PACKED,
+            "latitude" | "longitude" => Encoding::PLAIN,
+            _ => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        };
+        let encodings: Vec<_> = column.encodings().collect();
+        assert!(encodings.contains(&encoding), "{}: {encodings:?}", column.column_path());
     }
     let pairs = metadata.file_metadata().key_value_metadata().unwrap();
     let get = |name: &str| {

@@ -32,7 +32,7 @@ const TOPIC_RECHECK_PERIOD: Duration = Duration::from_secs(2);
 /// The least that S3 takes as a part of an object: so much of each open chunk has to wait in memory.
 const PART_BYTES: usize = 5 << 20;
 /// Of `MEMORY_LIMIT`, the part for open and storing chunks. The rest is for librdkafka's queue,
-/// the row group being compressed, uploads, and what the allocator keeps.
+/// the row groups being compressed, uploads, and what the allocator keeps.
 const CHUNK_SHARE: u64 = 2;
 /// Of `MEMORY_LIMIT`, the payloads in librdkafka's queue, which cost up to three times that.
 const QUEUE_SHARE: u64 = 64;

@@ -7,10 +7,13 @@ use e2e_tests::cluster::Cluster;
 use e2e_tests::process::{PATIENCE, Process};
 use e2e_tests::rows;
 use e2e_tests::scenario::{ASSIGNED, Scenario};
-use e2e_tests::{seed, wait_for, zombie};
+use e2e_tests::{seed, tally, wait_for, zombie};
 use local_stack::s3::Operation;
 
-use crate::{HASTY, IN_PARTS, PARTITIONS, all, leave, pass, wait_for_rows, wait_until_shared};
+use crate::{
+    HASTY, IN_PARTS, PARTITIONS, PARTITIONS_IN_PARTS, all, leave, pass, wait_for_rows,
+    wait_until_shared,
+};
 
 /// Its end would bring a rebalance. At the end of a test it is waited for: static members don't
 /// leave.
@@ -39,7 +42,7 @@ fn sinks_that_are_killed_again_and_again_lose_and_repeat_nothing() -> Result<()>
 /// Members that come back where they were have work at once, so that each kill meets one at work.
 #[test]
 fn sinks_that_are_killed_at_work_lose_and_repeat_nothing() -> Result<()> {
-    const KILLS: usize = 160;
+    const KILLS: usize = 150;
     const SINKS: usize = 3;
     let mut random = fastrand::Rng::with_seed(seed());
     let scenario = Scenario::on_cluster(Cluster::shared()?, "killed-at-work", PARTITIONS)?;
@@ -49,12 +52,51 @@ fn sinks_that_are_killed_at_work_lose_and_repeat_nothing() -> Result<()> {
         scenario.sink(&format!("sink-{number}"), &[("KAFKA_CONFIG", &config), HASTY[1]])
     };
     let mut sinks: Vec<Process> = (0..SINKS).map(|it| start(it, it)).collect::<Result<_>>()?;
+    let mut adopted = 0;
     for kill in 0..KILLS {
         let victim = random.usize(..SINKS);
         sinks[victim].wait_for_metric(zombie::ROWS, 1.0)?;
         pass(&mut random, 0..600);
         sinks[victim].kill()?;
+        adopted += adoptions(&sinks[victim])?;
         sinks[victim] = start(victim, SINKS + kill)?;
+    }
+    let sent = flow.stop()?;
+    leave(&mut sinks)?;
+    assert!(adopted > 0, "no kill has met a sink between the store's answer and its commit");
+    assert_eq!(scenario.finish(all)?.rows as u64, sent);
+    Ok(())
+}
+
+/// Chunks that this sink found stored by one that had died before it could say so.
+fn adoptions(sink: &Process) -> Result<usize> {
+    let adopted = sink.log()?.matches("adopted a chunk").count();
+    for _ in 0..adopted {
+        tally::count("chunk adopted after a kill")?;
+    }
+    Ok(adopted)
+}
+
+/// Row groups are encoded by a thread of their own here, and parts are on their way.
+#[test]
+fn sinks_that_are_killed_while_they_upload_in_parts_lose_and_repeat_nothing() -> Result<()> {
+    const KILLS: usize = 20;
+    let mut random = fastrand::Rng::with_seed(seed());
+    let scenario =
+        Scenario::on_cluster(Cluster::shared()?, "killed-in-parts", PARTITIONS_IN_PARTS)?;
+    let flow = scenario.bulky_flow(PARTITIONS_IN_PARTS, 800)?;
+    let start = |instance: usize, number: usize| {
+        let config = format!("{LONG_SESSION},group.instance.id={instance}");
+        let settings = [("KAFKA_CONFIG", config.as_str()), IN_PARTS[1], IN_PARTS[2]];
+        scenario.sink(&format!("sink-{number}"), &settings)
+    };
+    let mut sinks = [start(0, 0)?, start(1, 1)?];
+    for kill in 0..KILLS {
+        let victim = random.usize(..sinks.len());
+        sinks[victim].wait_for_metric("s3_sink_messages_total", 1000.0)?;
+        pass(&mut random, 0..2000);
+        sinks[victim].kill()?;
+        sinks[victim] = start(victim, sinks.len() + kill)?;
     }
     let sent = flow.stop()?;
     leave(&mut sinks)?;

@@ -120,7 +120,6 @@ fn what_is_wrong_with_a_login_is_told_and_nothing_is_lost_once_it_is_mended() ->
         if sink.is_running()? {
             ensure!(sink.request("/readyz")?.is_none_or(|(status, _)| status == 503), sink.tail());
         }
-        sink.kill()?;
     }
     grant_to_sink(&scenario)?;
     let mut sink = right().start("s3-sink", &["run"], "mended")?;

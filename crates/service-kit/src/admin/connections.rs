@@ -1,8 +1,8 @@
 //! The open connections of the admin server: so many at most, and whoever comes finds room.
 //!
-//! When all places are taken, the connection that has been open longest has to go: first one whose
-//! request is not being answered, such as a client that sends nothing or reads nothing. So clients
-//! that hold connections can't keep others out.
+//! When all places are taken, the connection that has been open longest has to go: of those whose
+//! request is not being answered, such as clients that send nothing or read nothing, while these are
+//! at least half. So clients that hold connections can't keep others out.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, MetricsError};
 /// Open connections.
 pub(super) const CONNECTIONS_MAX: usize = 128;
 /// How long a connection is safe: time for an honest client to send its request and read the
-/// answer. With [`CONNECTIONS_MAX`] it bounds how many connections a second a flood can open: 640.
+/// answer. Half of [`CONNECTIONS_MAX`] are given anew in that time, whatever clients do.
 const SAFE_AGE: Duration = Duration::from_millis(200);
 
 /// What the metrics tell of connections.
@@ -125,10 +125,14 @@ impl Connections {
         task::yield_now().await;
     }
 
-    /// The oldest one of those that are not being answered, or else the oldest.
+    /// The oldest one of those that are not being answered. Where these are few, the oldest of all:
+    /// else all who come would have to wait until the few have been safe for long enough.
     fn first_to_go(&self) -> Option<(usize, &Open)> {
-        let idle = self.open.iter().position(|open| !open.answering.is_any()).unwrap_or(0);
-        self.open.get(idle).map(|open| (idle, open))
+        let is_idle = |open: &Open| !open.answering.is_any();
+        let idle = self.open.iter().filter(|open| is_idle(open)).count();
+        let first =
+            if idle < CONNECTIONS_MAX / 2 { Some(0) } else { self.open.iter().position(is_idle) };
+        first.and_then(|index| self.open.get(index).map(|open| (index, open)))
     }
 
     fn evict(&mut self) {

@@ -41,6 +41,12 @@ impl Sink {
 
     /// Gives memory back, by what harms objects least; false if only waiting helps.
     fn relieve(&mut self) -> Result<bool, SinkError> {
+        // What was compressed elsewhere may be done.
+        let before = self.budget.bytes();
+        self.take_encoded()?;
+        if self.budget.bytes() < before {
+            return Ok(true);
+        }
         // Rows that are compressed before their time make smaller row groups, and nothing else.
         let waiting = self.lanes.iter().filter_map(|(partition, lane)| {
             lane.compressible_bytes().map(|bytes| (bytes, *partition))

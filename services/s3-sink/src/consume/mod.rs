@@ -299,12 +299,10 @@ impl Sink {
         if self.letters_blocked && self.dead_letters.has_room() {
             self.letters_blocked = false;
         }
+        self.take_encoded()?;
         self.unblock_memory();
         let partitions: Vec<_> = self.lanes.keys().copied().collect();
         for partition in partitions {
-            if self.lanes.get(&partition).is_some_and(Lane::is_encoding) {
-                self.send_parts(partition)?;
-            }
             self.pump(partition)?;
         }
         self.finish_revocations()?;

@@ -7,7 +7,7 @@ use chunk_ledger::{Opening, Partition};
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::{Event, Sink, SinkError, UploadId};
+use super::{Event, Lane, Sink, SinkError, UploadId};
 use crate::store::{Upload, UploadReport};
 
 /// How a sealed chunk goes to the store.
@@ -38,6 +38,16 @@ impl Sink {
         parts.into_iter().for_each(|part| upload.send(part));
         if let Some(lane) = self.lanes.get_mut(&partition) {
             lane.upload = Some((id, upload));
+        }
+        Ok(())
+    }
+
+    /// The same for every open chunk of which a row group is encoded elsewhere, if that is done.
+    pub(super) fn take_encoded(&mut self) -> Result<(), SinkError> {
+        let is_encoding = |(_, lane): &(&Partition, &Lane)| lane.is_encoding();
+        let encoding = self.lanes.iter().filter(is_encoding).map(|(partition, _)| *partition);
+        for partition in encoding.collect::<Vec<_>>() {
+            self.send_parts(partition)?;
         }
         Ok(())
     }

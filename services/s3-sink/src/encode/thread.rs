@@ -6,10 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread;
 
 use arrow::array::RecordBatch;
-use parquet::arrow::ArrowWriter;
 
-use super::EncodeError;
-use super::parts::Parts;
+use super::{EncodeError, ObjectWriter};
 
 /// The thread, for all chunks. It ends when the last of its handles is gone.
 #[derive(Debug, Clone)]
@@ -21,14 +19,14 @@ pub struct EncodingThread {
 /// A row group to be encoded, and where its writer goes when that is done.
 #[derive(Debug)]
 struct Job {
-    writer: ArrowWriter<Parts>,
+    writer: ObjectWriter,
     batch: RecordBatch,
-    done: SyncSender<Result<ArrowWriter<Parts>, EncodeError>>,
+    done: SyncSender<Result<ObjectWriter, EncodeError>>,
 }
 
 /// A writer that is at the thread.
 #[derive(Debug)]
-pub(super) struct Away(Receiver<Result<ArrowWriter<Parts>, EncodeError>>);
+pub(super) struct Away(Receiver<Result<ObjectWriter, EncodeError>>);
 
 impl EncodingThread {
     /// Starts it; `None` where there is but one core, to which it would bring nothing.
@@ -55,9 +53,9 @@ impl EncodingThread {
     /// Hands a row group over, or gives it back where the thread has one already.
     pub(super) fn encode(
         &self,
-        writer: ArrowWriter<Parts>,
+        writer: ObjectWriter,
         batch: RecordBatch,
-    ) -> Result<Away, (ArrowWriter<Parts>, RecordBatch)> {
+    ) -> Result<Away, (ObjectWriter, RecordBatch)> {
         let (done, away) = sync_channel(1);
         match self.jobs.try_send(Job { writer, batch, done }) {
             Ok(()) => Ok(Away(away)),
@@ -70,12 +68,12 @@ impl EncodingThread {
 
 impl Away {
     /// Waits until the writer is back.
-    pub(super) fn wait(self) -> Result<ArrowWriter<Parts>, EncodeError> {
+    pub(super) fn wait(self) -> Result<ObjectWriter, EncodeError> {
         self.0.recv().map_err(|_| EncodeError::Thread)?
     }
 
     /// The writer, if it is back.
-    pub(super) fn poll(&self) -> Option<Result<ArrowWriter<Parts>, EncodeError>> {
+    pub(super) fn poll(&self) -> Option<Result<ObjectWriter, EncodeError>> {
         match self.0.try_recv() {
             Ok(encoded) => Some(encoded),
             Err(TryRecvError::Empty) => None,
@@ -86,7 +84,7 @@ impl Away {
 
 /// Encodes and compresses the rows as a row group of their own.
 pub(super) fn write_row_group(
-    writer: &mut ArrowWriter<Parts>,
+    writer: &mut ObjectWriter,
     batch: RecordBatch,
 ) -> Result<(), EncodeError> {
     writer.write(&batch)?;
