@@ -7,16 +7,16 @@ CLUSTER_TEST_THREADS ?= 4
 # 10,000,000 take up to 8 GB of disk while they are there.
 test-backlog: MESSAGES ?= 10000000
 bench bench-peers: MESSAGES ?= 5000000
-# Of the origin; the longest backlog has twenty times as many and takes some 10 GB of disk.
+# Those at the origin of the curves; the longest backlog is twenty times as long and takes twice the disk of the above.
 bench-growth: MESSAGES ?= 1000000
-# What is done to the parts, a line each.
-test-cluster on-cluster soak: export FAULT_TALLY := $(abspath $(or $(CARGO_TARGET_DIR),target))/cluster-tests/tally
 FUZZ_SECONDS ?= 30
 SOAK_MINUTES ?= 60
 CARGO_DENY_VERSION := 0.20.2
 # Kept for all checkouts: it takes minutes to build.
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/names-pipeline/cargo-deny-$(CARGO_DENY_VERSION)
 TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+# What is done to the parts, a line each.
+test-cluster on-cluster soak: export FAULT_TALLY := $(abspath $(TARGET_DIR))/cluster-tests/tally
 READERS_VENV := $(TARGET_DIR)/readers-venv
 API_VENV := $(TARGET_DIR)/api-venv
 AIRFLOW_VENV := $(TARGET_DIR)/airflow-venv

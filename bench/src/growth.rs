@@ -12,7 +12,7 @@ use crate::output::{leave, table};
 use crate::sink;
 use crate::world::World;
 
-/// Number of processes: first that of the origin.
+/// Numbers of processes; the first is the origin's.
 const PROCESSES: [usize; 3] = [1, 2, 4];
 const PARTITIONS: i32 = 6;
 const PARTITIONS_CURVE: [i32; 4] = [1, PARTITIONS, 60, 300];

@@ -1,5 +1,5 @@
-//! What was done to the parts, counted over a whole run: one line each in the file that
-//! `FAULT_TALLY` names, which `make test-cluster` sums up at its end.
+//! What was done to the parts and what came of it, counted over a whole run: one line each in the
+//! file that `FAULT_TALLY` names, which `make test-cluster` and `make soak` sum up.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -157,7 +157,7 @@ fn taken_parts_and_the_rest_are_the_object_in_one_piece() {
 fn a_thread_that_encodes_changes_no_byte() {
     let rows = 3 * ROW_GROUP_BYTES / 1000;
     let (whole, _) = object(rows, 900);
-    let thread = EncodingThread::start_here().unwrap();
+    let thread = EncodingThread::spawn().unwrap();
     let mut handed_over = 0;
     // Each time the thread may be too slow to take a row group; which one it takes does not matter.
     while handed_over == 0 {
@@ -177,7 +177,7 @@ fn a_thread_that_encodes_changes_no_byte() {
 #[test]
 fn what_the_thread_has_counts_until_it_is_back() {
     const PART_BYTES: usize = 512;
-    let thread = EncodingThread::start_here().unwrap();
+    let thread = EncodingThread::spawn().unwrap();
     let encoder = ChunkEncoder::new(writer_properties().into(), PART_BYTES);
     let mut encoder = encoder.with_thread(Some(thread));
     let mut offset = 0;

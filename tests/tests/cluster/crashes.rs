@@ -15,8 +15,8 @@ use crate::{
     wait_until_shared,
 };
 
-/// Its end would bring a rebalance. At the end of a test it is waited for: static members don't
-/// leave.
+/// Longer than a restart takes, so that a kill brings no rebalance. Not longer still, since a test
+/// ends only when the sessions of its static members have.
 const LONG_SESSION: &str = "session.timeout.ms=15000,heartbeat.interval.ms=300";
 
 #[test]
@@ -77,7 +77,7 @@ fn adoptions(sink: &Process) -> Result<usize> {
     Ok(adopted)
 }
 
-/// Row groups are encoded by a thread of their own here, and parts are on their way.
+/// Parts are on their way here and, where there is a second core, row groups at its thread.
 #[test]
 fn sinks_that_are_killed_while_they_upload_in_parts_lose_and_repeat_nothing() -> Result<()> {
     const KILLS: usize = 20;

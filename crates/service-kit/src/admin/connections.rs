@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, MetricsError};
 /// Open connections.
 pub(super) const CONNECTIONS_MAX: usize = 128;
 /// How long a connection is safe: time for an honest client to send its request and read the
-/// answer. Half of [`CONNECTIONS_MAX`] are given anew in that time, whatever clients do.
+/// answer. At least half of [`CONNECTIONS_MAX`] can be given anew in that time, whatever clients do.
 const SAFE_AGE: Duration = Duration::from_millis(200);
 
 /// What the metrics tell of connections.

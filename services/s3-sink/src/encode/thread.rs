@@ -34,11 +34,11 @@ impl EncodingThread {
         if thread::available_parallelism().is_ok_and(|cores| cores == NonZero::<usize>::MIN) {
             return Ok(None);
         }
-        Self::start_here().map(Some)
+        Self::spawn().map(Some)
     }
 
     /// Starts it, however many cores there are.
-    pub(super) fn start_here() -> io::Result<Self> {
+    pub(super) fn spawn() -> io::Result<Self> {
         let (jobs, next) = sync_channel::<Job>(0);
         thread::Builder::new().name("encode".to_owned()).spawn(move || {
             for Job { mut writer, batch, done } in next {
