@@ -67,9 +67,15 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
-    /// Asks it to end, and fails unless it does so in order.
+    /// Asks it to end, and fails unless it does so in order. One that has just been started does not
+    /// hear that before it has begun to listen for signals, which its admin server comes after.
     pub fn leave(&mut self) -> Result<()> {
-        self.terminate()?;
+        wait_for(&format!("{} to listen", self.name), PATIENCE, || {
+            Ok((self.admin_addr()?.is_some() || !self.is_running()?).then_some(()))
+        })?;
+        if self.is_running()? {
+            self.terminate()?;
+        }
         self.wait_success()
     }
 
