@@ -52,29 +52,27 @@ fn sinks_that_are_killed_at_work_lose_and_repeat_nothing() -> Result<()> {
         scenario.sink(&format!("sink-{number}"), &[("KAFKA_CONFIG", &config), HASTY[1]])
     };
     let mut sinks: Vec<Process> = (0..SINKS).map(|it| start(it, it)).collect::<Result<_>>()?;
-    let mut adopted = 0;
     for kill in 0..KILLS {
         let victim = random.usize(..SINKS);
         sinks[victim].wait_for_metric(zombie::ROWS, 1.0)?;
         pass(&mut random, 0..600);
         sinks[victim].kill()?;
-        adopted += adoptions(&sinks[victim])?;
+        count_adoptions(&sinks[victim])?;
         sinks[victim] = start(victim, SINKS + kill)?;
     }
     let sent = flow.stop()?;
     leave(&mut sinks)?;
-    assert!(adopted > 0, "no kill has met a sink between the store's answer and its commit");
     assert_eq!(scenario.finish(all)?.rows as u64, sent);
     Ok(())
 }
 
-/// Chunks that this sink found stored by one that had died before it could say so.
-fn adoptions(sink: &Process) -> Result<usize> {
-    let adopted = sink.log()?.matches("adopted a chunk").count();
-    for _ in 0..adopted {
+/// Counts the chunks that this sink found stored by one that had died before it could say so. How
+/// many there are is chance.
+fn count_adoptions(sink: &Process) -> Result<()> {
+    for _ in sink.log()?.matches("adopted a chunk") {
         tally::count("chunk adopted after a kill")?;
     }
-    Ok(adopted)
+    Ok(())
 }
 
 /// Parts are on their way here and, where there is a second core, row groups at its thread.
