@@ -26,7 +26,7 @@ READERS_FOLDERS := $(TARGET_DIR)/demo \
 	$(addprefix $(TARGET_DIR)/e2e/,dead-letters recorded seals only-dead-letters)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-readers readers-input lint fmt deny doc ci build clean prerequisites \
+.PHONY: help demo test test-readers readers-input lint fmt deny doc ci build build-release clean prerequisites \
 	test-api test-airflow test-prometheus test-kubernetes test-compose test-unsafe cluster-up cluster-down test-cluster \
 	on-cluster soak test-scale test-backlog fuzz bench bench-freshness bench-growth bench-start bench-peers \
 	up down logs ps open scale audit sql
@@ -115,31 +115,25 @@ soak: build ## Repeat test-cluster with longer schedules of faults, for SOAK_MIN
 test-scale: build ## Audit 100,000 chunks in a real store
 	@deploy/cluster/with.sh $(CARGO) test --workspace --locked --test integration -- cluster::scale
 
-test-backlog: prerequisites ## Store a backlog in bounded memory on the real parts (MESSAGES=10000000)
-	$(CARGO) build --workspace --bins --locked --release
+test-backlog: build-release ## Store a backlog in bounded memory on the real parts (MESSAGES=10000000)
 	@deploy/cluster/with.sh bash -ec ' \
 		CHUNK_BYTES_MAX=32MiB $(TARGET_DIR)/release/bench backlog $(MESSAGES) 12; \
 		$(TARGET_DIR)/release/bench backlog $(MESSAGES) 300'
 
-bench: prerequisites ## Measure decode, encode, the sink and the ingestor on the real parts (MESSAGES=5000000)
-	$(CARGO) build --workspace --bins --locked --release
+bench: build-release ## Measure decode, encode, the sink and the ingestor on the real parts (MESSAGES=5000000)
 	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench all $(MESSAGES)
 
-bench-freshness: prerequisites ## Measure how late objects come after their age limit on the real parts
-	$(CARGO) build --workspace --bins --locked --release
+bench-freshness: build-release ## Measure how late objects come after their age limit on the real parts
 	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench freshness
 
-bench-growth: prerequisites ## Measure how CPU and memory grow with sinks, partitions, bytes and messages (MESSAGES=1000000)
-	$(CARGO) build --workspace --bins --locked --release
+bench-growth: build-release ## Measure how CPU and memory grow with sinks, partitions, bytes and messages (MESSAGES=1000000)
 	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench growth $(MESSAGES)
 
-bench-start: prerequisites ## Measure how long a sink takes until it is ready on the real parts
-	$(CARGO) build --workspace --bins --locked --release
+bench-start: build-release ## Measure how long a sink takes until it is ready on the real parts
 	@deploy/cluster/with.sh $(TARGET_DIR)/release/bench start
 
-bench-peers: prerequisites $(PEERS_VENV)/installed $(PEERS_JARS)/installed ## Compare the sink with Spark and Python+Arrow on one backlog (MESSAGES=5000000)
+bench-peers: build-release $(PEERS_VENV)/installed $(PEERS_JARS)/installed ## Compare the sink with Spark and Python+Arrow on one backlog (MESSAGES=5000000)
 	@$(PEERS_VENV)/bin/python -B bench/peers/peers_test.py
-	$(CARGO) build --workspace --bins --locked --release
 	@deploy/cluster/with.sh $(PEERS_VENV)/bin/python -B bench/peers/compare.py $(MESSAGES) $(TARGET_DIR)
 
 $(PEERS_JARS)/installed: bench/peers/pom.xml
@@ -180,6 +174,9 @@ ci: ## Run what CI runs
 build: prerequisites ## Build every binary
 	@echo "building (the first time takes some minutes)"
 	$(CARGO) build --workspace --bins --locked
+
+build-release: prerequisites
+	$(CARGO) build --workspace --bins --locked --release
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -178,7 +178,7 @@ impl Axis {
 }
 
 /// Every point of every curve.
-fn all(curves: &[Curve]) -> impl Iterator<Item = (Axis, &Point)> {
+fn points(curves: &[Curve]) -> impl Iterator<Item = (Axis, &Point)> {
     curves.iter().flat_map(|curve| curve.points.iter().map(|point| (curve.axis, point)))
 }
 
@@ -195,12 +195,12 @@ fn tabulate(curves: &[Curve]) -> Table {
         "peak RSS of one",
         "lost, duplicated",
     ];
-    table(0, header, all(curves).map(|(_, point)| point.cells()))
+    table(0, header, points(curves).map(|(_, point)| point.cells()))
 }
 
 fn chart(title: &str, curves: &[Curve], figure: impl Fn(&Point) -> f64) -> String {
     let named: Vec<_> =
-        all(curves).map(|(axis, point)| (axis.place(point), figure(point))).collect();
+        points(curves).map(|(axis, point)| (axis.place(point), figure(point))).collect();
     let named: Vec<_> = named.iter().map(|(name, figure)| (name.as_str(), *figure)).collect();
     bars(title, &named)
 }

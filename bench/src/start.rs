@@ -190,7 +190,7 @@ impl Report {
 }
 
 impl Kind {
-    /// In the order of [`bench start`](run).
+    /// In the order in which `bench start` measures them.
     pub const ALL: [Self; 3] = [Self::NewGroup, Self::SecondMember, Self::StaticMember];
 
     fn words(self) -> &'static str {

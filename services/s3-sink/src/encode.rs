@@ -184,12 +184,9 @@ impl ChunkEncoder {
 
     /// Waits for the row group that the thread has.
     pub fn finish_encoding(&mut self) -> Result<(), EncodeError> {
-        self.writer = match std::mem::replace(&mut self.writer, Writer::Broken) {
-            Writer::Away { away, column_bytes, .. } => {
-                return self.take_back(away.wait(), column_bytes);
-            }
-            writer => writer,
-        };
+        if let Writer::Away { away, column_bytes, .. } = &self.writer {
+            self.take_back(away.wait(), *column_bytes)?;
+        }
         Ok(())
     }
 

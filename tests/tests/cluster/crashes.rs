@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use e2e_tests::cluster::Cluster;
+use e2e_tests::flow::Flow;
 use e2e_tests::process::{PATIENCE, Process};
 use e2e_tests::rows;
 use e2e_tests::scenario::{ASSIGNED, Scenario};
@@ -42,28 +43,64 @@ fn sinks_that_are_killed_again_and_again_lose_and_repeat_nothing() -> Result<()>
 /// Members that come back where they were have work at once, so that each kill meets one at work.
 #[test]
 fn sinks_that_are_killed_at_work_lose_and_repeat_nothing() -> Result<()> {
-    const KILLS: usize = 150;
-    const SINKS: usize = 3;
-    let mut random = fastrand::Rng::with_seed(seed());
     let scenario = Scenario::on_cluster(Cluster::shared()?, "killed-at-work", PARTITIONS)?;
     let flow = scenario.flow(PARTITIONS, 1000)?;
+    kill_at_work(&scenario, flow, &HASTY[1..], 3, 150, |random, sink| {
+        sink.wait_for_metric(zombie::ROWS, 1.0)?;
+        pass(random, 0..600);
+        Ok(())
+    })
+}
+
+/// Parts are on their way here and, where there is a second core, row groups at its thread.
+#[test]
+fn sinks_that_are_killed_while_they_upload_in_parts_lose_and_repeat_nothing() -> Result<()> {
+    let scenario =
+        Scenario::on_cluster(Cluster::shared()?, "killed-in-parts", PARTITIONS_IN_PARTS)?;
+    let flow = scenario.bulky_flow(PARTITIONS_IN_PARTS, 800)?;
+    kill_at_work(&scenario, flow, &IN_PARTS[1..], 2, 20, |random, sink| {
+        sink.wait_for_metric("s3_sink_messages_total", 1000.0)?;
+        pass(random, 0..2000);
+        Ok(())
+    })
+}
+
+/// Kills one of several static members `kills` times, each time when `wait` has returned.
+fn kill_at_work(
+    scenario: &Scenario,
+    flow: Flow,
+    settings: &[(&str, &str)],
+    sinks: usize,
+    kills: usize,
+    wait: impl Fn(&mut fastrand::Rng, &mut Process) -> Result<()>,
+) -> Result<()> {
+    let mut random = fastrand::Rng::with_seed(seed());
     let start = |instance: usize, number: usize| {
-        let config = format!("{LONG_SESSION},group.instance.id={instance}");
-        scenario.sink(&format!("sink-{number}"), &[("KAFKA_CONFIG", &config), HASTY[1]])
+        static_member(scenario, &format!("sink-{number}"), &instance.to_string(), settings)
     };
-    let mut sinks: Vec<Process> = (0..SINKS).map(|it| start(it, it)).collect::<Result<_>>()?;
-    for kill in 0..KILLS {
-        let victim = random.usize(..SINKS);
-        sinks[victim].wait_for_metric(zombie::ROWS, 1.0)?;
-        pass(&mut random, 0..600);
-        sinks[victim].kill()?;
-        count_adoptions(&sinks[victim])?;
-        sinks[victim] = start(victim, SINKS + kill)?;
+    let mut running: Vec<Process> = (0..sinks).map(|it| start(it, it)).collect::<Result<_>>()?;
+    for kill in 0..kills {
+        let victim = random.usize(..sinks);
+        wait(&mut random, &mut running[victim])?;
+        running[victim].kill()?;
+        count_adoptions(&running[victim])?;
+        running[victim] = start(victim, sinks + kill)?;
     }
     let sent = flow.stop()?;
-    leave(&mut sinks)?;
+    leave(&mut running)?;
     assert_eq!(scenario.finish(all)?.rows as u64, sent);
     Ok(())
+}
+
+/// Starts a sink that has its place in the group by this name.
+fn static_member(
+    scenario: &Scenario,
+    label: &str,
+    instance: &str,
+    settings: &[(&str, &str)],
+) -> Result<Process> {
+    let config = format!("{LONG_SESSION},group.instance.id={instance}");
+    scenario.sink(label, &[&[("KAFKA_CONFIG", config.as_str())], settings].concat())
 }
 
 /// Counts the chunks that this sink found stored by one that had died before it could say so. How
@@ -72,33 +109,6 @@ fn count_adoptions(sink: &Process) -> Result<()> {
     for _ in sink.log()?.matches("adopted a chunk") {
         tally::count("chunk adopted after a kill")?;
     }
-    Ok(())
-}
-
-/// Parts are on their way here and, where there is a second core, row groups at its thread.
-#[test]
-fn sinks_that_are_killed_while_they_upload_in_parts_lose_and_repeat_nothing() -> Result<()> {
-    const KILLS: usize = 20;
-    let mut random = fastrand::Rng::with_seed(seed());
-    let scenario =
-        Scenario::on_cluster(Cluster::shared()?, "killed-in-parts", PARTITIONS_IN_PARTS)?;
-    let flow = scenario.bulky_flow(PARTITIONS_IN_PARTS, 800)?;
-    let start = |instance: usize, number: usize| {
-        let config = format!("{LONG_SESSION},group.instance.id={instance}");
-        let settings = [("KAFKA_CONFIG", config.as_str()), IN_PARTS[1], IN_PARTS[2]];
-        scenario.sink(&format!("sink-{number}"), &settings)
-    };
-    let mut sinks = [start(0, 0)?, start(1, 1)?];
-    for kill in 0..KILLS {
-        let victim = random.usize(..sinks.len());
-        sinks[victim].wait_for_metric("s3_sink_messages_total", 1000.0)?;
-        pass(&mut random, 0..2000);
-        sinks[victim].kill()?;
-        sinks[victim] = start(victim, sinks.len() + kill)?;
-    }
-    let sent = flow.stop()?;
-    leave(&mut sinks)?;
-    assert_eq!(scenario.finish(all)?.rows as u64, sent);
     Ok(())
 }
 
@@ -131,10 +141,8 @@ fn a_static_member_that_is_killed_goes_on_where_it_was() -> Result<()> {
     const REBALANCES: &str = "s3_sink_rebalances_total{kind=\"assigned\"}";
     let scenario = Scenario::on_cluster(Cluster::shared()?, "static", PARTITIONS)?;
     let flow = scenario.flow(PARTITIONS, 1000)?;
-    let start = |label: &str, instance: &str| {
-        let config = format!("{LONG_SESSION},group.instance.id={instance}");
-        scenario.sink(label, &[("KAFKA_CONFIG", &config), HASTY[1]])
-    };
+    let start =
+        |label: &str, instance: &str| static_member(&scenario, label, instance, &HASTY[1..]);
     let (mut killed, mut other) = (start("first", "a")?, start("other", "b")?);
     wait_until_shared(&[&killed, &other])?;
     let before = (killed.metric(ASSIGNED)?, other.metric(REBALANCES)?);

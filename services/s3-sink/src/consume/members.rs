@@ -114,7 +114,6 @@ impl Sink {
     /// Opens a lane for each partition and lets Kafka fetch.
     fn begin(&mut self, points: &[Resume]) -> Result<(), SinkError> {
         let mut swept = self.sweep_uploads(points.iter().map(|point| point.partition));
-        let mut gaps = Vec::new();
         for Resume { partition, committed, position, log } in points.iter().copied() {
             // The eager protocol may assign again what it has not revoked.
             self.drop_lane(partition);
@@ -131,16 +130,14 @@ impl Sink {
                 if let Some(log_end) = log.map(|log| log.high).filter(|end| position > *end) {
                     lane.ledger.fail(Fault::BeyondLogEnd { partition, position, log_end });
                 }
-                if lane.leaving && position < log_start {
+                if let Some(log) = log.filter(|log| lane.leaving && position < log.low) {
                     // No message will come from behind the gap, so that it would be noticed.
-                    gaps.push((OffsetRange { start: position, end: log_start }, log));
+                    let gap = OffsetRange { start: position, end: log.low };
+                    self.on_gap_explained(gap, Ok(log));
                 }
             }
             lane.leaving |= self.stop_at.is_some();
             self.lanes.insert(partition, lane);
-        }
-        for (gap, log) in gaps {
-            log.into_iter().for_each(|log| self.on_gap_explained(gap, Ok(log)));
         }
         self.metrics.partitions_assigned.set(self.lanes.len() as i64);
         let positions: Vec<_> =

@@ -68,7 +68,7 @@ impl EncodingThread {
 
 impl Away {
     /// Waits until the writer is back.
-    pub(super) fn wait(self) -> Result<ObjectWriter, EncodeError> {
+    pub(super) fn wait(&self) -> Result<ObjectWriter, EncodeError> {
         self.0.recv().map_err(|_| EncodeError::Thread)?
     }
 
