@@ -144,6 +144,7 @@ impl Sink {
             return;
         }
         lane.ask_gap_not_before = now + GAP_QUESTION_PERIOD;
+        self.gaps_asked += 1;
         let (group, events) = (self.group.clone(), self.events());
         tokio::task::spawn_blocking(move || {
             let watermarks = group.watermarks(partition);

@@ -45,8 +45,8 @@ const POLL_BUSY: Duration = Duration::from_millis(5);
 /// Longest wait for a message otherwise; bounds how late an age limit is noticed.
 const POLL_IDLE: Duration = Duration::from_millis(50);
 
-/// Longest wait at the end for commits alone.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait at the end for answers of the brokers alone, when everything is stored.
+const BROKER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// When the loop ends by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,12 +141,15 @@ pub struct Sink {
     revoking: Vec<members::Revoking>,
     /// When the loop ends at the latest, once it is asked to.
     stop_at: Option<Duration>,
-    /// When everything was stored, and only commits were left to wait for.
+    /// When everything was stored, and only answers of the brokers were left to wait for.
     stored_at: Option<Duration>,
     /// An assignment was taken over, even if of no partition.
     has_joined: bool,
     /// Partitions that a drain has finished, and when to ask about the others.
     drained: members::Drained,
+    /// Questions why offsets are missing that are not answered yet: the loop ends after the answers,
+    /// so that no loss goes untold.
+    gaps_asked: usize,
     /// When each error of the Kafka client, by librdkafka's number, was logged last.
     kafka_errors_logged: BTreeMap<Option<i32>, Duration>,
     /// Batches of messages taken so far.
@@ -192,6 +195,7 @@ impl Sink {
             stored_at: None,
             has_joined: false,
             drained: members::Drained::default(),
+            gaps_asked: 0,
             kafka_errors_logged: BTreeMap::new(),
             uploads_begun: 0,
             memory_blocked: false,
@@ -274,6 +278,7 @@ impl Sink {
             Event::Group(GroupEvent::Report { logs, steady }) => self.on_report(&logs, steady),
             Event::Resolved { epoch, points } => self.on_resolved(epoch, points),
             Event::GapExplained { gap, watermarks } => {
+                self.gaps_asked -= 1;
                 self.on_gap_explained(gap, watermarks);
                 Ok(())
             }
@@ -328,18 +333,24 @@ impl Sink {
     fn ending(&mut self) -> Option<Ending> {
         let now = self.now();
         let Some(stop_at) = self.stop_at else {
-            return self.is_drained().then_some(Ending::Drained);
+            return (self.is_drained() && self.gaps_asked == 0).then_some(Ending::Drained);
         };
-        if self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_settled()) {
+        let is_settled = self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_settled());
+        if is_settled && self.gaps_asked == 0 {
             return Some(Ending::Stopped);
         }
         if self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_stored()) {
-            // A commit may wait long behind a rebalance, and is but a hint.
+            // An answer of the brokers may wait long behind a rebalance, and a commit is but a hint.
             let stored_at = *self.stored_at.get_or_insert(now);
-            if now >= stored_at + COMMIT_PATIENCE || now >= stop_at {
-                warn!(
-                    "everything is stored, but not all of it committed; the next owner adopts it"
-                );
+            if now >= stored_at + BROKER_PATIENCE || now >= stop_at {
+                if !is_settled {
+                    warn!(
+                        "everything is stored, but not all of it committed; the next owner adopts it"
+                    );
+                }
+                if self.gaps_asked > 0 {
+                    warn!("whether kafka removed messages could not be learnt before the end");
+                }
                 return Some(Ending::Stopped);
             }
         } else if now >= stop_at {
