@@ -1,9 +1,9 @@
 //! What the loop waits for, as one closed enum.
 
-use chunk_ledger::{Chunk, OffsetRange, Partition, SealReason, StoreOutcome};
+use chunk_ledger::{Chunk, Partition, SealReason, StoreOutcome};
 use rdkafka::error::KafkaResult;
 
-use super::{Commit, GroupEvent, Resume, UploadId, Watermarks};
+use super::{Commit, Gap, GroupEvent, Resume, UploadId, Watermarks};
 use crate::store::{Found, UnreadableObject};
 
 /// Everything that can happen to the loop besides a message.
@@ -21,7 +21,7 @@ pub enum Event {
     /// The ends of a log, asked because offsets were missing.
     GapExplained {
         /// The missing offsets.
-        gap: OffsetRange,
+        gap: Gap,
         /// The answer of the brokers.
         watermarks: KafkaResult<Watermarks>,
     },

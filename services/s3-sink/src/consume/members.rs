@@ -7,7 +7,7 @@ use chunk_ledger::{Fault, OffsetRange, Partition, SealReason};
 use rdkafka::error::KafkaResult;
 use tracing::{info, warn};
 
-use super::{Event, Lane, Mode, Resume, Sink, SinkError, Watermarks};
+use super::{Event, Gap, Lane, Mode, Resume, Sink, SinkError, Watermarks};
 
 /// The name of the group's reason for not being ready.
 pub(super) const READINESS: &str = "consumer_group";
@@ -133,7 +133,7 @@ impl Sink {
                 if let Some(log) = log.filter(|log| lane.leaving && position < log.low) {
                     // No message will come from behind the gap, so that it would be noticed.
                     let gap = OffsetRange { start: position, end: log.low };
-                    self.on_gap_explained(gap, Ok(log));
+                    self.on_gap_explained(Gap::new(gap), Ok(log));
                 }
             }
             lane.leaving |= self.stop_at.is_some();
@@ -283,6 +283,9 @@ impl Sink {
             }
             lane.ledger.revoke();
             self.committer.withdraw(partition);
+            if let Some(gap) = lane.unexplained.take() {
+                self.ask_why(partition, gap);
+            }
             // A PUT that is under way may still win; that is as good as its loss. An upload that
             // is not completed yet is removed.
             if let Some(storing) = lane.storing.take() {
@@ -308,6 +311,9 @@ impl Sink {
             // A drain ends even where no message is at the end, as behind markers of transactions.
             let offered = lane.offered(taken);
             if lane.is_accepting() && lane.drain_until.is_some_and(|end| offered >= end) {
+                // No message came from behind this gap.
+                let gap = OffsetRange { start: lane.ledger.position(), end: low };
+                self.note_gap(partition, gap);
                 self.leave(partition, SealReason::Shutdown)?;
             }
         }

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use chunk_ledger::{Mark, Offset, OffsetRange, Partition, SealReason, Timestamp, Verdict};
 use pipeline_model::message::{self, HEADER_SCHEMA_VERSION, PersonRef, SCHEMA_VERSION};
-use rdkafka::error::{KafkaError, KafkaResult};
-use tracing::{error, warn};
+use rdkafka::error::KafkaError;
+use tracing::warn;
 
 use super::batch::{FetchError, Fetched};
-use super::{Event, Sink, SinkError, Watermarks};
+use super::{Sink, SinkError};
 use crate::dead_letter::{NO_TIMESTAMP, Refusal, UNSUPPORTED_VERSION};
 use crate::decode::row_memory_bytes_max;
 
-/// Shortest time between two questions of one partition why offsets are missing.
-const GAP_QUESTION_PERIOD: Duration = Duration::from_secs(1);
 /// How long a partition waits to be fetched again after an error.
 const FETCH_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How long the same error of the Kafka client is not logged again.
@@ -49,9 +47,7 @@ impl Sink {
             let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
             let gap = OffsetRange { start: lane.ledger.position(), end: mark.offset };
             if lane.offer(mark, now) == Verdict::Append {
-                if !gap.is_empty() {
-                    self.ask_why_gap(partition, gap);
-                }
+                self.note_gap(partition, gap);
                 break;
             }
             // Sealing at the day's change needs no waiting when the store is free.
@@ -133,39 +129,6 @@ impl Sink {
             self.kafka_errors_logged.insert(code, now);
         }
         Ok(is_new)
-    }
-
-    /// Kafka went on behind the position: offsets without a message there are no loss if they were
-    /// compacted or are markers of transactions, but they are one if retention removed them.
-    fn ask_why_gap(&mut self, partition: Partition, gap: OffsetRange) {
-        let now = self.now();
-        let Some(lane) = self.lanes.get_mut(&partition) else { return };
-        if now < lane.ask_gap_not_before {
-            return;
-        }
-        lane.ask_gap_not_before = now + GAP_QUESTION_PERIOD;
-        self.gaps_asked += 1;
-        let (group, events) = (self.group.clone(), self.events());
-        tokio::task::spawn_blocking(move || {
-            let watermarks = group.watermarks(partition);
-            let _ = events.send(Event::GapExplained { gap, watermarks });
-        });
-    }
-
-    pub(super) fn on_gap_explained(&self, gap: OffsetRange, watermarks: KafkaResult<Watermarks>) {
-        match watermarks {
-            Ok(Watermarks { partition, low, .. }) if low > gap.start => {
-                // The log's start may have moved on since, past what was consumed.
-                let lost = OffsetRange { start: gap.start, end: low.min(gap.end) };
-                error!(
-                    %partition, offsets = %lost, lost = lost.len(),
-                    "kafka removed messages before they were consumed; going on behind them: raise the topic's retention"
-                );
-                self.metrics.offsets_lost.inc_by(lost.len());
-            }
-            Ok(_) => {}
-            Err(error) => warn!(%gap, %error, "whether kafka removed messages could not be learnt"),
-        }
     }
 }
 

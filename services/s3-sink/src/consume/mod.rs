@@ -7,8 +7,10 @@
 
 mod actions;
 mod batch;
+mod client;
 mod commit;
 mod event;
+mod gap;
 mod group;
 mod lane;
 mod letters;
@@ -27,9 +29,11 @@ use service_kit::health::Health;
 use service_kit::shutdown::Shutdown;
 use tracing::{info, warn};
 
+pub use client::ClientError;
 pub use commit::{Commit, Committer};
 pub use event::Event;
-pub use group::{ClientError, Group, GroupEvent, Resume, Watermarks};
+pub use gap::Gap;
+pub use group::{Group, GroupEvent, Resume, Watermarks};
 pub use lane::{Lane, LaneConfig, Sealed, Storing, UploadId};
 
 use crate::config::KafkaConfig;
@@ -309,6 +313,7 @@ impl Sink {
         let partitions: Vec<_> = self.lanes.keys().copied().collect();
         for partition in partitions {
             self.pump(partition)?;
+            self.explain_gaps(partition);
         }
         self.finish_revocations()?;
         self.retry_assignment();
@@ -333,10 +338,11 @@ impl Sink {
     fn ending(&mut self) -> Option<Ending> {
         let now = self.now();
         let Some(stop_at) = self.stop_at else {
-            return (self.is_drained() && self.gaps_asked == 0).then_some(Ending::Drained);
+            let is_done = self.is_drained() && self.is_every_gap_explained();
+            return is_done.then_some(Ending::Drained);
         };
         let is_settled = self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_settled());
-        if is_settled && self.gaps_asked == 0 {
+        if is_settled && self.is_every_gap_explained() {
             return Some(Ending::Stopped);
         }
         if self.lanes.values().all(|lane| lane.leaving && lane.ledger.is_stored()) {
@@ -348,7 +354,7 @@ impl Sink {
                         "everything is stored, but not all of it committed; the next owner adopts it"
                     );
                 }
-                if self.gaps_asked > 0 {
+                if !self.is_every_gap_explained() {
                     warn!("whether kafka removed messages could not be learnt before the end");
                 }
                 return Some(Ending::Stopped);
