@@ -20,6 +20,10 @@ pub enum Event {
     },
     /// The ends of a log, asked because offsets were missing.
     GapExplained {
+        /// The partition.
+        partition: Partition,
+        /// Its assignment.
+        epoch: u64,
         /// The missing offsets.
         gap: Gap,
         /// The answer of the brokers.

@@ -14,7 +14,7 @@ use pipeline_model::message::PersonRef;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::Gap;
+use super::gap::Gaps;
 use super::letters::Letters;
 use crate::encode::{ChunkEncoder, Closed, EncodeError, EncodingThread, ROW_GROUP_BYTES_MIN};
 use crate::store::Upload;
@@ -94,10 +94,8 @@ pub struct Lane {
     pub leaving: bool,
     /// A drain is over for this partition at this offset.
     pub drain_until: Option<Offset>,
-    /// Missing offsets that Kafka is still to be asked about.
-    pub unexplained: Option<Gap>,
-    /// When it may be asked again.
-    pub ask_gap_not_before: Duration,
+    /// Offsets without a message.
+    pub gaps: Gaps,
     /// When to try again to have the partition fetched, after a failure.
     pub resume_not_before: Duration,
     /// Whether a fault of the ledger was made known.
@@ -131,8 +129,7 @@ impl Lane {
             fetched_anew_in: None,
             leaving: false,
             drain_until: None,
-            unexplained: None,
-            ask_gap_not_before: Duration::ZERO,
+            gaps: Gaps::default(),
             resume_not_before: Duration::ZERO,
             is_fault_reported: false,
             storing: None,

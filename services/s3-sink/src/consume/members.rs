@@ -7,7 +7,7 @@ use chunk_ledger::{Fault, OffsetRange, Partition, SealReason};
 use rdkafka::error::KafkaResult;
 use tracing::{info, warn};
 
-use super::{Event, Gap, Lane, Mode, Resume, Sink, SinkError, Watermarks};
+use super::{Event, Lane, Mode, Resume, Sink, SinkError, Watermarks};
 
 /// The name of the group's reason for not being ready.
 pub(super) const READINESS: &str = "consumer_group";
@@ -130,10 +130,9 @@ impl Sink {
                 if let Some(log_end) = log.map(|log| log.high).filter(|end| position > *end) {
                     lane.ledger.fail(Fault::BeyondLogEnd { partition, position, log_end });
                 }
-                if let Some(log) = log.filter(|log| lane.leaving && position < log.low) {
+                if lane.leaving {
                     // No message will come from behind the gap, so that it would be noticed.
-                    let gap = OffsetRange { start: position, end: log.low };
-                    self.on_gap_explained(Gap::new(gap), Ok(log));
+                    lane.gaps.note(OffsetRange { start: position, end: log_start });
                 }
             }
             lane.leaving |= self.stop_at.is_some();
@@ -283,9 +282,7 @@ impl Sink {
             }
             lane.ledger.revoke();
             self.committer.withdraw(partition);
-            if let Some(gap) = lane.unexplained.take() {
-                self.ask_why(partition, gap);
-            }
+            self.explain_last_gaps(partition, lane.epoch, &lane.gaps);
             // A PUT that is under way may still win; that is as good as its loss. An upload that
             // is not completed yet is removed.
             if let Some(storing) = lane.storing.take() {
@@ -312,7 +309,7 @@ impl Sink {
             let offered = lane.offered(taken);
             if lane.is_accepting() && lane.drain_until.is_some_and(|end| offered >= end) {
                 // No message came from behind this gap.
-                let gap = OffsetRange { start: lane.ledger.position(), end: low };
+                let gap = OffsetRange { start: lane.ledger.position(), end: offered };
                 self.note_gap(partition, gap);
                 self.leave(partition, SealReason::Shutdown)?;
             }

@@ -217,6 +217,9 @@ impl Sink {
     pub fn run(mut self, mode: Mode, shutdown: &Shutdown) -> Result<Ending, SinkError> {
         self.mode = mode;
         let ended = self.work(shutdown);
+        if !self.is_every_gap_explained() {
+            warn!("whether kafka removed messages could not be learnt before the end");
+        }
         info!(?ended, "leaving the consumer group");
         close(self.group, self.committer, self.events.1);
         ended
@@ -281,9 +284,8 @@ impl Sink {
             Event::CommitDone { commit, outcome } => self.on_commit_done(commit, outcome),
             Event::Group(GroupEvent::Report { logs, steady }) => self.on_report(&logs, steady),
             Event::Resolved { epoch, points } => self.on_resolved(epoch, points),
-            Event::GapExplained { gap, watermarks } => {
-                self.gaps_asked -= 1;
-                self.on_gap_explained(gap, watermarks);
+            Event::GapExplained { partition, epoch, gap, watermarks } => {
+                self.on_gap_explained(partition, epoch, gap, watermarks);
                 Ok(())
             }
             Event::Progress { points } => {
@@ -353,9 +355,6 @@ impl Sink {
                     warn!(
                         "everything is stored, but not all of it committed; the next owner adopts it"
                     );
-                }
-                if !self.is_every_gap_explained() {
-                    warn!("whether kafka removed messages could not be learnt before the end");
                 }
                 return Some(Ending::Stopped);
             }
