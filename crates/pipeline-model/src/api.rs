@@ -1,25 +1,29 @@
-//! A page of the randomuser.me API → people and rejects.
+//! A page of the randomuser.me API → messages and rejects.
 //!
 //! A page that is no page is a [`PageError`]: the request failed and should be repeated. A user
-//! that can't become a [`Person`] is a [`Reject`]: repeating would not help, and the page goes on.
+//! that can't become a message is a [`Reject`]: repeating would not help, and the page goes on.
 
 mod scalar;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use self::scalar::{Degrees, Label, Street};
+use crate::message::{self, EncodeError};
 use crate::{Person, zip_of_postcode};
 
-/// Every user of one API response, in its order.
-#[derive(Debug, PartialEq)]
+/// What one API response becomes: for each user, in the response's order, a message or a reject.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// One entry a user.
-    pub users: Vec<Result<Person, Reject>>,
+    /// Payload behind payload.
+    payloads: Vec<u8>,
+    /// Where each user's payload stands.
+    users: Vec<Result<Range<usize>, Reject>>,
 }
 
 /// Why a response is no page. Each is a failure of the request: worth a retry.
@@ -39,7 +43,7 @@ pub enum PageError {
     Empty,
 }
 
-/// A user that can't become a [`Person`].
+/// A user that can't become a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     /// Position in the page's `results`, from 0.
@@ -99,21 +103,64 @@ impl fmt::Display for Reject {
     }
 }
 
-/// Reads a response of any API version.
-///
-/// Beside the page (`{"results": […], "info": {…}}`) it takes one bare user object, the form in
-/// which responses are often recorded.
-///
-/// ```
-/// use pipeline_model::api::{PageError, parse_page};
-/// assert_eq!(parse_page(br#"{"results": []}"#), Err(PageError::Empty));
-/// let page = parse_page(br#"{"results": [7]}"#).unwrap();
-/// assert_eq!(page.users[0].as_ref().unwrap_err().reason.code(), "not_an_object");
-/// ```
-pub fn parse_page(response: &[u8]) -> Result<Page, PageError> {
-    // Each user stays raw text at first: a mistake in one must not cost the others.
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(response).map_err(|error| match error.classify() {
+impl Page {
+    /// Reads a response of any API version.
+    ///
+    /// Beside the page (`{"results": […], "info": {…}}`) it takes one bare user object, the form in
+    /// which responses are often recorded.
+    ///
+    /// ```
+    /// use pipeline_model::api::{Page, PageError};
+    /// assert_eq!(Page::read(br#"{"results": []}"#), Err(PageError::Empty));
+    /// let page = Page::read(br#"{"results": [7]}"#).unwrap();
+    /// let user = page.users().next().unwrap();
+    /// assert_eq!(user.unwrap_err().reason.code(), "not_an_object");
+    /// ```
+    pub fn read(response: &[u8]) -> Result<Self, PageError> {
+        let response =
+            std::str::from_utf8(response).map_err(|error| PageError::NotJson(error.to_string()))?;
+        match serde_json::from_str(response) {
+            Ok(Envelope::<User<'_>> { results: Some(users), error: None, .. }) => {
+                Self::of(users.into_iter().map(User::into_person))
+            }
+            // A mistake in one user must not cost the others: each stays raw text at first.
+            _ => Self::of(raw_users(response)?.into_iter().map(parse_user)),
+        }
+    }
+
+    fn of(people: impl Iterator<Item = Result<Person, Fault>>) -> Result<Self, PageError> {
+        let mut payloads = Vec::new();
+        let users: Vec<_> = people
+            .enumerate()
+            .map(|(index, person)| {
+                let start = payloads.len();
+                person
+                    .and_then(|person| Ok(message::append(&person, &mut payloads)?))
+                    .map_err(|fault| fault.at(index))?;
+                Ok(start..payloads.len())
+            })
+            .collect();
+        match users.is_empty() {
+            true => Err(PageError::Empty),
+            false => Ok(Self { payloads, users }),
+        }
+    }
+
+    /// How many users there are, rejects included; never 0.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// For each user, in the response's order, the payload of its message.
+    pub fn users(&self) -> impl Iterator<Item = Result<&[u8], &Reject>> {
+        self.users.iter().map(|user| user.as_ref().map(|range| &self.payloads[range.clone()]))
+    }
+}
+
+/// The JSON of each user of a response; at least what stands there for one.
+fn raw_users(response: &str) -> Result<Vec<&str>, PageError> {
+    let envelope: Envelope<'_, &RawValue> =
+        serde_json::from_str(response).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => PageError::NoResults,
             _ => PageError::NotJson(error.to_string()),
         })?;
@@ -122,28 +169,16 @@ pub fn parse_page(response: &[u8]) -> Result<Page, PageError> {
             error.as_str().map_or_else(|| error.to_string(), str::to_owned),
         ));
     }
-    let users: Vec<&str> = match envelope.results {
-        Some(results) => results.into_iter().map(RawValue::get).collect(),
-        None if envelope.name.is_some() && envelope.location.is_some() => {
-            vec![
-                std::str::from_utf8(response)
-                    .map_err(|error| PageError::NotJson(error.to_string()))?,
-            ]
-        }
-        None => return Err(PageError::NoResults),
-    };
-    if users.is_empty() {
-        return Err(PageError::Empty);
+    match envelope.results {
+        Some(results) => Ok(results.into_iter().map(RawValue::get).collect()),
+        None if envelope.name.is_some() && envelope.location.is_some() => Ok(vec![response]),
+        None => Err(PageError::NoResults),
     }
-    let users =
-        users.into_iter().enumerate().map(|(index, json)| parse_user(index, json)).collect();
-    Ok(Page { users })
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    results: Option<Vec<&'a RawValue>>,
+struct Envelope<'a, U> {
+    results: Option<Vec<U>>,
     error: Option<Value>,
     /// Present in a bare user only, like `location`.
     #[serde(borrow)]
@@ -152,16 +187,15 @@ struct Envelope<'a> {
     location: Option<&'a RawValue>,
 }
 
-fn parse_user(index: usize, json: &str) -> Result<Person, Reject> {
+fn parse_user(json: &str) -> Result<Person, Fault> {
     if let Ok(user) = serde_json::from_str::<User<'_>>(json) {
-        return user.into_person(index);
+        return user.into_person();
     }
     // Off the common path: find out which field is to blame, by walking the user as a tree.
-    let fault = match serde_json::from_str(json) {
+    Err(match serde_json::from_str(json) {
         Ok(Value::Object(user)) => diagnose(&user),
         _ => Fault::new(RejectReason::NotAnObject, "", "the user is no JSON object"),
-    };
-    Err(fault.at(index))
+    })
 }
 
 /// The fields that we use, as every API version since 1.3 sends them.
@@ -210,19 +244,16 @@ struct Coordinates<'a> {
 }
 
 impl User<'_> {
-    fn into_person(self, index: usize) -> Result<Person, Reject> {
+    fn into_person(self) -> Result<Person, Fault> {
         let Self { gender, name, location, email } = self;
         let Coordinates { latitude, longitude } = location.coordinates;
-        let coordinate = |field, degrees, limit| {
-            check_coordinate(field, degrees, limit).map_err(|fault| fault.at(index))
-        };
         Ok(Person {
-            latitude: coordinate("location.coordinates.latitude", latitude, 90.0)?,
-            longitude: coordinate("location.coordinates.longitude", longitude, 180.0)?,
-            name: format!("{}. {} {}", name.title, name.first, name.last),
+            latitude: check_coordinate("location.coordinates.latitude", latitude, 90.0)?,
+            longitude: check_coordinate("location.coordinates.longitude", longitude, 180.0)?,
+            name: [&name.title, ". ", &name.first, " ", &name.last].concat(),
             gender: gender.into_owned(),
             address: match location.street {
-                Street::Parts { number, name } => format!("{}, {name}", number.0),
+                Street::Parts { number, name } => [&number.0, ", ", &name].concat(),
                 Street::Whole(street) => street.into_owned(),
             },
             city: location.city.into_owned(),
@@ -266,6 +297,17 @@ impl Fault {
 
     fn at(self, index: usize) -> Reject {
         Reject { index, reason: self.reason, field: self.field, detail: self.detail }
+    }
+}
+
+impl From<EncodeError> for Fault {
+    fn from(error: EncodeError) -> Self {
+        let (reason, field) = match &error {
+            EncodeError::NotFinite { field, .. } => (RejectReason::BadCoordinate, *field),
+            EncodeError::TooLarge { .. } => (RejectReason::TooLarge, ""),
+            EncodeError::Json(_) => (RejectReason::WrongType, ""),
+        };
+        Self::new(reason, field, error.to_string())
     }
 }
 

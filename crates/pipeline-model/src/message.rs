@@ -50,16 +50,27 @@ pub enum EncodeError {
 /// the order of [`Person`].
 pub fn encode(person: &Person, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
     payload.clear();
+    append(person, payload)
+}
+
+/// Appends the JSON message of `person`; after an error there are the same bytes as before.
+pub(crate) fn append(person: &Person, payloads: &mut Vec<u8>) -> Result<(), EncodeError> {
     for (field, value) in [("latitude", person.latitude), ("longitude", person.longitude)] {
         if !value.is_finite() {
             return Err(EncodeError::NotFinite { field, value });
         }
     }
-    serde_json::to_writer(&mut *payload, person)?;
-    match payload.len() {
-        bytes if bytes > PAYLOAD_BYTES_MAX => Err(EncodeError::TooLarge { bytes }),
-        _ => Ok(()),
+    let start = payloads.len();
+    let written = serde_json::to_writer(&mut *payloads, person).map_err(EncodeError::Json);
+    let bytes = payloads.len() - start;
+    let written = match written {
+        Ok(()) if bytes > PAYLOAD_BYTES_MAX => Err(EncodeError::TooLarge { bytes }),
+        written => written,
+    };
+    if written.is_err() {
+        payloads.truncate(start);
     }
+    written
 }
 
 /// A decoded message; text borrows from the payload unless it held escapes.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use pipeline_model::{api, message, schema};
+use pipeline_model::{api, schema};
 
 fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
@@ -21,13 +21,9 @@ fn recorded_responses_become_the_messages_that_python_makes_of_them() {
     responses.sort();
     let (mut messages, mut rejects) = (Vec::new(), Vec::new());
     for response in &responses {
-        for user in api::parse_page(&std::fs::read(response).unwrap()).unwrap().users {
+        for user in api::Page::read(&std::fs::read(response).unwrap()).unwrap().users() {
             match user {
-                Ok(person) => {
-                    let mut payload = Vec::new();
-                    message::encode(&person, &mut payload).unwrap();
-                    messages.push(String::from_utf8(payload).unwrap());
-                }
+                Ok(payload) => messages.push(String::from_utf8(payload.to_vec()).unwrap()),
                 Err(reject) => rejects.push((reject.reason.code(), reject.field)),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pipeline_model::api::{self, Page, PageError};
+use pipeline_model::api::{Page, PageError};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
@@ -175,7 +175,7 @@ impl Fetcher {
             return Err(refusal(answer).await);
         }
         let body = self.body(answer).await?;
-        Ok(api::parse_page(&body)?)
+        Ok(Page::read(&body)?)
     }
 
     /// Reads the body while it comes, unpacked, so that a small answer can't unpack to a large one.
@@ -186,7 +186,7 @@ impl Fetcher {
         if announced > bytes_max as u64 {
             return Err(too_large);
         }
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(announced as usize);
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.classify(&error))? {
             if body.len() + chunk.len() > bytes_max {
                 return Err(too_large);

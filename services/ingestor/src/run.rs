@@ -5,9 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pipeline_model::Person;
-use pipeline_model::api::{Page, Reject, RejectReason};
-use pipeline_model::message::{self, EncodeError};
+use pipeline_model::api::{Page, Reject};
 use service_kit::health::Health;
 use service_kit::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -189,7 +187,6 @@ impl Run<'_> {
         let shared = self.shared;
         let (stop, cadence) = (self.assignment.stop.clone(), self.assignment.parameters.cadence());
         let started = Instant::now();
-        let mut payload = Vec::new();
         let mut last_slot = None;
         let mut not_before = started;
         while self.counts.pages < shared.config.requests_max.unwrap_or(u64::MAX)
@@ -206,7 +203,7 @@ impl Run<'_> {
                 Ok(page) => {
                     shared.health.ready(READY_API);
                     self.counts.pages += 1;
-                    self.produce(page, &mut payload, give_up.as_mut()).await;
+                    self.produce(&page, give_up.as_mut()).await;
                 }
                 Err(NoPage::Interrupted) => return Ending::Interrupted,
                 Err(NoPage::Failed(error)) => {
@@ -284,18 +281,20 @@ impl Run<'_> {
     }
 
     /// Queues every good user of the page and accounts for the others.
-    async fn produce(&mut self, page: Page, payload: &mut Vec<u8>, mut give_up: GiveUp<'_>) {
-        let users = page.users.len();
+    async fn produce(&mut self, page: &Page, mut give_up: GiveUp<'_>) {
+        let users = page.user_count();
         self.counts.users += users as u64;
         self.shared.metrics.users.inc_by(users as u64);
         let mut rejected = 0;
-        for (index, user) in page.users.into_iter().enumerate() {
-            let encoded = user.and_then(|person| encode(&person, index, payload));
-            if let Err(reject) = encoded {
-                rejected += 1;
-                self.note_reject(&reject, rejected);
-                continue;
-            }
+        for (index, user) in page.users().enumerate() {
+            let payload = match user {
+                Ok(payload) => payload,
+                Err(reject) => {
+                    rejected += 1;
+                    self.note_reject(reject, rejected);
+                    continue;
+                }
+            };
             tokio::select! {
                 biased;
                 () = self.shared.producer.send(payload, &self.headers, &self.tally) => {}
@@ -372,16 +371,4 @@ impl Run<'_> {
             rejected_by_reason: self.rejected_by_reason,
         }
     }
-}
-
-/// The JSON message of `person`, or a reject if it can't be one.
-fn encode(person: &Person, index: usize, payload: &mut Vec<u8>) -> Result<(), Reject> {
-    message::encode(person, payload).map_err(|error| {
-        let (reason, field) = match &error {
-            EncodeError::NotFinite { field, .. } => (RejectReason::BadCoordinate, *field),
-            EncodeError::TooLarge { .. } => (RejectReason::TooLarge, ""),
-            EncodeError::Json(_) => (RejectReason::WrongType, ""),
-        };
-        Reject { index, reason, field, detail: error.to_string() }
-    })
 }

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
+use pipeline_model::message;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -83,8 +84,9 @@ async fn reply(State(answer): State<Answer>, request: Request) -> impl IntoRespo
 #[tokio::test]
 async fn a_page() {
     let page = Answer::new(200, format!(r#"{{"results":[{USER},{{}}]}}"#)).fetch().await.unwrap();
-    assert_eq!(page.users[0].as_ref().unwrap().name, "Mr. A B");
-    assert_eq!(page.users[1].as_ref().unwrap_err().index, 1);
+    let users: Vec<_> = page.users().collect();
+    assert_eq!(message::decode(users[0].unwrap()).unwrap().name, "Mr. A B");
+    assert_eq!(users[1].unwrap_err().index, 1);
 }
 
 #[tokio::test]
