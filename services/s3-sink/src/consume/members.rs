@@ -28,6 +28,8 @@ pub(super) struct Drained {
     partitions: BTreeSet<Partition>,
     /// When to ask about those of other members again.
     ask_not_before: Duration,
+    /// It was said whom the drain waits for.
+    is_wait_told: bool,
 }
 
 /// A revocation that waits for open chunks to be stored.
@@ -233,6 +235,9 @@ impl Sink {
             return;
         }
         self.drained.ask_not_before = now + RETRY_DELAY;
+        if !std::mem::replace(&mut self.drained.is_wait_told, true) {
+            info!(partitions = ?numbers(&others), "waiting until other members have committed the ends of their partitions");
+        }
         let (group, events) = (self.group.clone(), self.events());
         tokio::task::spawn_blocking(move || {
             let points = group.resume_points(&others);
@@ -245,7 +250,10 @@ impl Sink {
         match points {
             Ok(points) => {
                 let is_done = |point: &&Resume| {
-                    ends.get(&point.partition).is_some_and(|end| point.position >= *end)
+                    let Resume { partition, position, log, .. } = point;
+                    // What Kafka removed since is nobody's to store.
+                    let from = log.map_or(*position, |log| log.low.max(*position));
+                    ends.get(partition).is_some_and(|end| from >= *end)
                 };
                 let done = points.iter().filter(is_done).map(|point| point.partition);
                 self.drained.partitions.extend(done);
