@@ -13,6 +13,7 @@ pub mod scenario;
 pub mod tally;
 pub mod zombie;
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -39,10 +40,20 @@ pub fn wait_for<T>(
 
 /// The seed of a random test: printed, and taken back from `E2E_SEED` to repeat a failure.
 pub fn seed() -> u64 {
-    let seed = std::env::var("E2E_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
+    let seed = from_environment("E2E_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("repeat with E2E_SEED={seed}");
     seed
+}
+
+/// The number in an environment variable, if it is set.
+///
+/// # Panics
+///
+/// If it is no number: a test that goes on without it is not the one that was asked for.
+pub fn from_environment<T: FromStr>(name: &str) -> Option<T> {
+    let value = std::env::var(name).ok()?;
+    match value.parse() {
+        Ok(number) => Some(number),
+        Err(_) => panic!("{name} is {value:?}, which is no number"),
+    }
 }

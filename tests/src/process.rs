@@ -148,17 +148,18 @@ impl Process {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.output)?).into_owned())
     }
 
-    /// The value of an unlabelled metric, or of one series written with its labels; `None` while
-    /// the process does not answer.
+    /// The value of an unlabelled metric, or of one series written with its labels; `None` where
+    /// there is no such series yet, and while the process does not answer.
     pub fn metric(&self, series: &str) -> Result<Option<f64>> {
         let Some(metrics) = self.get("/metrics")? else { return Ok(None) };
-        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        Ok(value.map(str::parse).transpose()?)
+        value_in(&metrics, series)
     }
 
-    /// The same, and 0 where there is no such value, or no answer.
+    /// The same, where there must be one.
     pub fn value(&self, series: &str) -> Result<f64> {
-        Ok(self.metric(series)?.unwrap_or(0.0))
+        let what = format!("/metrics of {}", self.name);
+        let metrics = wait_for(&what, PATIENCE, || self.get("/metrics"))?;
+        value_in(&metrics, series)?.with_context(|| format!("{} has no {series}", self.name))
     }
 
     /// Waits until a metric reaches `least`.
@@ -243,6 +244,11 @@ impl Process {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("no pid")?;
         Ok(kill_process(pid, signal)?)
     }
+}
+
+fn value_in(metrics: &str, series: &str) -> Result<Option<f64>> {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    Ok(value.map(str::parse).transpose()?)
 }
 
 impl Drop for Process {

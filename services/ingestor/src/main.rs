@@ -31,7 +31,7 @@ use crate::config::{Config, Task};
 
 /// Exit code for mistakes in the settings, as clap uses it for mistakes in the flags.
 const EXIT_CONFIG: u8 = 2;
-/// Two threads: one for the loop, one for probes and metrics while a page is parsed.
+/// Two threads: timers and connections go on while a page is parsed.
 const WORKER_THREADS: usize = 2;
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(5);
 

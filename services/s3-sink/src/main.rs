@@ -218,12 +218,9 @@ fn find_ends(
     drain: bool,
 ) -> anyhow::Result<BTreeMap<chunk_ledger::Partition, chunk_ledger::Offset>> {
     let existing = |topic: &String| {
-        group
-            .partitions_of(topic)
-            .context("the brokers do not answer; check KAFKA_BOOTSTRAP_SERVERS and KAFKA_CONFIG")?
-            .with_context(|| {
-                format!("the topic {topic} does not exist; create it with `pipectl topics ensure`")
-            })
+        group.partitions_of(topic)?.with_context(|| {
+            format!("the topic {topic} does not exist; create it with `pipectl topics ensure`")
+        })
     };
     let partitions = existing(&topics[0])?;
     existing(&topics[1])?;

@@ -1,5 +1,7 @@
 //! What the sink counts. Names are an interface: dashboards and alerts rely on them.
 
+use std::time::Instant;
+
 use chunk_ledger::SealReason;
 use pipeline_model::message::MalformedReason;
 use prometheus::core::{Collector, Desc};
@@ -121,8 +123,7 @@ impl AbortReason {
 /// The store's share.
 #[derive(Debug, Clone)]
 pub struct StoreMetrics {
-    /// From the first try to the store's decision.
-    pub create_seconds: Histogram,
+    create_seconds: Histogram,
     /// Parts stored.
     pub parts: IntCounter,
     /// Uploads that somebody else removed before they were completed.
@@ -132,6 +133,11 @@ pub struct StoreMetrics {
 }
 
 impl StoreMetrics {
+    /// The store has decided about an object that it was first asked to create when `begun`.
+    pub fn note_decision(&self, begun: Instant) {
+        self.create_seconds.observe(begun.elapsed().as_secs_f64());
+    }
+
     /// Requests that failed and were repeated.
     pub fn errors(&self, operation: Operation) -> IntCounter {
         self.errors.with_label_values(&[operation.code()])

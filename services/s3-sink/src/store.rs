@@ -1,7 +1,7 @@
 //! Objects on S3, created conditionally. The only place that names the S3 SDK.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -118,7 +118,7 @@ impl Store {
         object: Bytes,
     ) -> Result<StoreOutcome, UnreadableObject> {
         let key = self.layout.key(chunk.partition, chunk.day(), chunk.range.start);
-        let _timer = self.metrics.create_seconds.start_timer();
+        let begun = Instant::now();
         let mut attempts = self.attempts(Operation::Put);
         loop {
             match self
@@ -127,11 +127,13 @@ impl Store {
             {
                 Ok(Put::Created) => {
                     attempts.succeeded();
+                    self.metrics.note_decision(begun);
                     return Ok(StoreOutcome::Created);
                 }
                 Ok(Put::Exists) => {
                     if let Some(found) = self.find_at(&key).await? {
                         attempts.succeeded();
+                        self.metrics.note_decision(begun);
                         return Ok(StoreOutcome::Exists(found));
                     }
                     // Refused, yet gone when asked: somebody deletes objects. Ask again.

@@ -6,11 +6,13 @@ use e2e_tests::cluster::{BROKERS, Cluster};
 use e2e_tests::flow::Flow;
 use e2e_tests::process::Process;
 use e2e_tests::scenario::Scenario;
-use e2e_tests::seed;
+use e2e_tests::{from_environment, seed};
 use local_stack::Network;
 use local_stack::s3::{Operation, S3Action, S3Fault};
 
-use crate::{HASTY, IN_PARTS, PARTITIONS, PARTITIONS_IN_PARTS, all, leave, pass};
+use crate::{
+    HASTY, IN_PARTS, PARTITIONS, PARTITIONS_IN_PARTS, all, leave, pass, wait_until_stored,
+};
 
 /// Steps of the schedule, unless `CHAOS_STEPS` says otherwise.
 const STEPS: usize = 40;
@@ -44,21 +46,23 @@ impl Sinks<'_> {
 #[test]
 fn whatever_happens_each_message_is_stored_once() -> Result<()> {
     let scenario = Scenario::on_cluster(Cluster::alone()?, "chaos", PARTITIONS)?;
-    whatever_happens(&scenario, &HASTY, scenario.flow(PARTITIONS, 1000)?)
+    whatever_happens(&scenario, PARTITIONS, &HASTY, scenario.flow(PARTITIONS, 1000)?)
 }
 
 #[test]
 fn whatever_happens_each_message_is_stored_once_in_parts_too() -> Result<()> {
     let scenario = Scenario::on_cluster(Cluster::alone()?, "chaos-in-parts", PARTITIONS_IN_PARTS)?;
-    whatever_happens(&scenario, &IN_PARTS, scenario.bulky_flow(PARTITIONS_IN_PARTS, 800)?)
+    let flow = scenario.bulky_flow(PARTITIONS_IN_PARTS, 800)?;
+    whatever_happens(&scenario, PARTITIONS_IN_PARTS, &IN_PARTS, flow)
 }
 
 fn whatever_happens(
     scenario: &Scenario,
+    partitions: i32,
     settings: &[(&'static str, &'static str)],
     flow: Flow,
 ) -> Result<()> {
-    let steps = std::env::var("CHAOS_STEPS").ok().and_then(|it| it.parse().ok()).unwrap_or(STEPS);
+    let steps = from_environment("CHAOS_STEPS").unwrap_or(STEPS);
     let mut random = fastrand::Rng::with_seed(seed());
     let mut sinks = Sinks { scenario, settings, running: Vec::new(), started: 0 };
     for _ in 0..3 {
@@ -66,19 +70,20 @@ fn whatever_happens(
     }
     for _ in 0..steps {
         pass(&mut random, 100..1000);
-        fail(&mut sinks, &mut random)?;
+        inject_fault(&mut sinks, &mut random)?;
     }
     // What is still broken is mended; what was to come is not waited for.
     scenario.s3()?.faults().clear();
     scenario.set_network(Network::Up);
     let sent = flow.stop()?;
+    wait_until_stored(partitions, &sinks.running)?;
     leave(&mut sinks.running)?;
     assert_eq!(scenario.finish(all)?.rows as u64, sent);
     Ok(())
 }
 
 /// One fault of a random kind.
-fn fail(sinks: &mut Sinks<'_>, random: &mut fastrand::Rng) -> Result<()> {
+fn inject_fault(sinks: &mut Sinks<'_>, random: &mut fastrand::Rng) -> Result<()> {
     let scenario = sinks.scenario;
     let victim = random.usize(..sinks.running.len());
     match random.u32(..10) {

@@ -13,7 +13,7 @@ use local_stack::s3::Operation;
 
 use crate::{
     HASTY, IN_PARTS, PARTITIONS, PARTITIONS_IN_PARTS, all, leave, pass, wait_for_rows,
-    wait_until_shared,
+    wait_until_shared, wait_until_stored,
 };
 
 /// Longer than a restart takes, so that a kill brings no rebalance. Not longer still, since a test
@@ -35,6 +35,7 @@ fn sinks_that_are_killed_again_and_again_lose_and_repeat_nothing() -> Result<()>
         sinks[victim] = start(sinks.len() + kill)?;
     }
     let sent = flow.stop()?;
+    wait_until_stored(PARTITIONS, &sinks)?;
     leave(&mut sinks)?;
     assert_eq!(scenario.finish(all)?.rows as u64, sent);
     Ok(())
@@ -45,7 +46,7 @@ fn sinks_that_are_killed_again_and_again_lose_and_repeat_nothing() -> Result<()>
 fn sinks_that_are_killed_at_work_lose_and_repeat_nothing() -> Result<()> {
     let scenario = Scenario::on_cluster(Cluster::shared()?, "killed-at-work", PARTITIONS)?;
     let flow = scenario.flow(PARTITIONS, 1000)?;
-    kill_at_work(&scenario, flow, &HASTY[1..], 3, 150, |random, sink| {
+    kill_at_work(&scenario, (PARTITIONS, flow), &HASTY[1..], 3, 150, |random, sink| {
         sink.wait_for_metric(zombie::ROWS, 1.0)?;
         pass(random, 0..600);
         Ok(())
@@ -58,6 +59,7 @@ fn sinks_that_are_killed_while_they_upload_in_parts_lose_and_repeat_nothing() ->
     let scenario =
         Scenario::on_cluster(Cluster::shared()?, "killed-in-parts", PARTITIONS_IN_PARTS)?;
     let flow = scenario.bulky_flow(PARTITIONS_IN_PARTS, 800)?;
+    let flow = (PARTITIONS_IN_PARTS, flow);
     kill_at_work(&scenario, flow, &IN_PARTS[1..], 2, 20, |random, sink| {
         sink.wait_for_metric("s3_sink_messages_total", 1000.0)?;
         pass(random, 0..2000);
@@ -68,7 +70,7 @@ fn sinks_that_are_killed_while_they_upload_in_parts_lose_and_repeat_nothing() ->
 /// Kills one of several static members `kills` times, each time when `wait` has returned.
 fn kill_at_work(
     scenario: &Scenario,
-    flow: Flow,
+    (partitions, flow): (i32, Flow),
     settings: &[(&str, &str)],
     sinks: usize,
     kills: usize,
@@ -87,6 +89,7 @@ fn kill_at_work(
         running[victim] = start(victim, sinks + kill)?;
     }
     let sent = flow.stop()?;
+    wait_until_stored(partitions, &running)?;
     leave(&mut running)?;
     assert_eq!(scenario.finish(all)?.rows as u64, sent);
     Ok(())

@@ -1,6 +1,6 @@
 //! Tests on the real brokers and the real store of `make cluster-up`. Faults come by a schedule of
-//! a seed, or one at a time; each test ends with the oracle, which knows every message, and with the
-//! deep audit. Logs stay below `target/cluster-tests`, objects in the cluster's store.
+//! a seed, or one at a time; each test of faults ends with the oracle, which knows every message, and
+//! with the deep audit. Logs stay below `target/cluster-tests`, objects in the cluster's store.
 
 #![allow(clippy::panic_in_result_fn, reason = "a test fails by panicking or by an error")]
 
@@ -15,7 +15,7 @@ mod topics;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e_tests::oracle::Sent;
 use e2e_tests::process::{PATIENCE, Process};
 use e2e_tests::scenario::ASSIGNED;
@@ -51,6 +51,22 @@ fn wait_until_they_share(partitions: i32, sinks: &[&Process]) -> Result<()> {
         let is_shared = shares.iter().all(|share| *share >= 1.0);
         Ok((is_shared && shares.iter().sum::<f64>() == f64::from(partitions)).then_some(()))
     })
+}
+
+/// Waits until these sinks have stored every partition: after whatever was done to them they work
+/// again, and leave nothing to the drain at the end of the test.
+fn wait_until_stored(partitions: i32, sinks: &[Process]) -> Result<()> {
+    wait_for("these sinks to store everything", 4 * PATIENCE, || {
+        let mut lags = Vec::new();
+        for sink in sinks {
+            let Some(metrics) = sink.get("/metrics")? else { return Ok(None) };
+            let lines = metrics.lines().filter(|line| line.starts_with("s3_sink_lag_messages{"));
+            lags.extend(lines.map(|line| line.ends_with(" 0")));
+        }
+        let is_each_there = lags.len() >= partitions as usize;
+        Ok((is_each_there && lags.into_iter().all(|is_stored| is_stored)).then_some(()))
+    })
+    .with_context(|| sinks.iter().map(Process::tail).collect::<Vec<_>>().join("\n"))
 }
 
 /// Waits until a sink has stored so many rows more than now.

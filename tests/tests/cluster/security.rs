@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use e2e_tests::cluster::{BROKERS, Cluster};
 use e2e_tests::process::{PATIENCE, Process};
+use e2e_tests::rows;
 use e2e_tests::scenario::Scenario;
 use e2e_tests::wait_for;
 
@@ -120,6 +121,7 @@ fn what_is_wrong_with_a_login_is_told_and_nothing_is_lost_once_it_is_mended() ->
         if sink.is_running()? {
             ensure!(sink.request("/readyz")?.is_none_or(|(status, _)| status == 503), sink.tail());
         }
+        assert_eq!(rows::files(scenario.objects())?.len(), 0, "{label}");
     }
     grant_to_sink(&scenario)?;
     let mut sink = right().start("s3-sink", &["run"], "mended")?;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e_tests::malformed::{PYTHON, is_valid, malformed};
+use e2e_tests::process::PATIENCE;
 use e2e_tests::rows;
 use e2e_tests::scenario::{NewMessage, Scenario, TOPIC};
+use e2e_tests::wait_for;
 
 #[test]
 fn each_malformed_message_becomes_a_dead_letter_and_each_good_one_a_row() -> Result<()> {
@@ -101,11 +103,20 @@ fn while_dead_letters_are_not_accepted_their_chunk_waits() -> Result<()> {
     let Some(kafka) = scenario.stack().kafka() else { anyhow::bail!("no Kafka") };
     scenario.produce([Ok(NewMessage::raw(0, "no json")), NewMessage::valid(0, 1)])?;
     // The sink itself produces nothing but dead letters.
-    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 3];
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1000];
     kafka.request_errors(RDKafkaApiKey::Produce, &refusals)?;
-    let mut sink = scenario.sink("sink", &[])?;
+    let mut sink = scenario.sink("sink", &[("LOG_LEVEL", "info,s3_sink=debug")])?;
+    // By the third refusal the chunk is older than its limit.
+    wait_for("three refusals", PATIENCE, || {
+        ensure!(sink.is_running()?, sink.tail());
+        Ok((sink.log()?.matches("dead letter was not accepted").count() >= 3).then_some(()))
+    })?;
+    let not_ready = sink.request("/readyz")?.filter(|(status, _)| *status == 503);
+    ensure!(not_ready.is_some_and(|(_, why)| why.contains("dead_letters")), sink.tail());
+    assert_eq!(rows::files(scenario.objects())?.len(), 0, "its chunk did not wait");
+    kafka.clear_request_errors(RDKafkaApiKey::Produce)?;
     sink.wait_for_metric("s3_sink_rows_stored_total", 1.0)?;
-    ensure!(sink.log()?.contains("dead letter was not accepted"), sink.tail());
+    sink.wait_ready()?;
     sink.leave()?;
     assert_eq!(scenario.finish(is_valid)?.rows, 1);
     assert_eq!(scenario.dead_letters()?.len(), 1);

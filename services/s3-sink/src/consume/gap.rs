@@ -70,7 +70,8 @@ impl Gaps {
     /// What is to be asked about now.
     fn question(&mut self, now: Duration, is_last: bool) -> Option<Gap> {
         self.waiting?;
-        if self.is_asked || now < self.ask_not_before && !is_last {
+        let is_too_soon = now < self.ask_not_before && (!is_last || self.failures > 0);
+        if self.is_asked || is_too_soon {
             return None;
         }
         self.is_asked = true;
@@ -161,7 +162,6 @@ impl Sink {
         watermarks: KafkaResult<Watermarks>,
     ) {
         self.gaps_asked -= 1;
-        let is_leaving = self.stop_at.is_some();
         let lane = self.lanes.get_mut(&partition).filter(|lane| lane.epoch == epoch);
         match watermarks {
             Ok(Watermarks { low, .. }) => {
@@ -172,7 +172,7 @@ impl Sink {
                 self.tell_loss(partition, lost);
             }
             Err(error) => {
-                let will_repeat = lane.is_some_and(|lane| lane.gaps.failed(gap)) && !is_leaving;
+                let will_repeat = lane.is_some_and(|lane| lane.gaps.failed(gap));
                 warn!(
                     %partition, offsets = %gap.range, %error, will_repeat,
                     "whether kafka removed messages could not be learnt"
@@ -253,9 +253,10 @@ mod tests {
         let mut gaps = Gaps::default();
         gaps.note(range(10, 40));
         for failure in 1..FAILURES_MAX {
-            let asked = gaps.question(NOW * failure, false);
+            let asked = gaps.question(NOW * failure, true);
             assert_eq!(asked, Some(gap(10, 40)));
             assert!(gaps.failed(gap(10, 40)));
+            assert_eq!(gaps.question(NOW * failure, true), None, "too soon after a failure");
         }
         gaps.note(range(40, 50));
         assert_eq!(gaps.question(NOW * FAILURES_MAX, false), Some(gap(10, 50)));

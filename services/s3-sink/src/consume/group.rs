@@ -67,6 +67,22 @@ pub struct Watermarks {
     pub high: Offset,
 }
 
+/// Why nothing is known of a topic.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// No broker answers.
+    #[error("the brokers do not answer; check KAFKA_BOOTSTRAP_SERVERS and KAFKA_CONFIG")]
+    NoAnswer(#[source] KafkaError),
+    /// Brokers answer, but not about this topic.
+    #[error("kafka refuses the topic {topic}: {reason}; check the rights of the sink's user")]
+    Refused {
+        /// The topic's name.
+        topic: String,
+        /// What the broker says.
+        reason: RDKafkaErrorCode,
+    },
+}
+
 /// One member of the consumer group. Clones share it.
 #[derive(Clone)]
 pub struct Group {
@@ -124,8 +140,11 @@ impl Group {
     }
 
     /// The partitions of `topic`; `None` if there is no such topic. Blocks.
-    pub fn partitions_of(&self, topic: &str) -> KafkaResult<Option<Vec<Partition>>> {
-        let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
+    pub fn partitions_of(&self, topic: &str) -> Result<Option<Vec<Partition>>, TopicError> {
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+            .map_err(TopicError::NoAnswer)?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
             return Ok(None);
         };
@@ -137,7 +156,7 @@ impl Group {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Ok(None)
             }
-            Some(code) => Err(KafkaError::MetadataFetch(code)),
+            Some(reason) => Err(TopicError::Refused { topic: topic.to_owned(), reason }),
         }
     }
 

@@ -33,7 +33,7 @@ pub use client::ClientError;
 pub use commit::{Commit, Committer};
 pub use event::Event;
 pub use gap::Gap;
-pub use group::{Group, GroupEvent, Resume, Watermarks};
+pub use group::{Group, GroupEvent, Resume, TopicError, Watermarks};
 pub use lane::{Lane, LaneConfig, Sealed, Storing, UploadId};
 
 use crate::config::KafkaConfig;

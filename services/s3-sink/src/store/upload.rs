@@ -5,6 +5,8 @@
 //! is one. Whatever else happens to an upload (it is removed by the partition's next owner, by a
 //! lifecycle rule, by hand) it can only come to nothing, and its messages are read again.
 
+use std::time::Instant;
+
 use aws_sdk_s3::types::CompletedPart;
 use bytes::Bytes;
 use chunk_ledger::{Chunk, Opening, StoreOutcome, opening_to_metadata};
@@ -214,7 +216,7 @@ impl Task {
         name: &UploadName,
         chunk: &Chunk,
     ) -> Result<(StoreOutcome, End), UnreadableObject> {
-        let _timer = self.store.metrics.create_seconds.start_timer();
+        let begun = Instant::now();
         let mut attempts = self.store.attempts(Operation::CompleteUpload);
         let (mut conflicts, mut empty_promises) = (0, 0);
         loop {
@@ -225,6 +227,7 @@ impl Task {
             };
             if is_about_the_key && let Some(found) = self.store.find_at(&self.key).await? {
                 attempts.succeeded();
+                self.store.metrics.note_decision(begun);
                 return Ok(match (joined, found == *chunk) {
                     (Ok(Put::Created), true) => (StoreOutcome::Created, End::Created),
                     (_, true) => (StoreOutcome::Exists(found), End::Created),

@@ -14,6 +14,10 @@ use crate::pipeline::{Pipeline, readable};
 use crate::screen::Screen;
 
 fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        eprintln!("demo: takes no arguments; it runs the pipeline anew in its folder");
+        return ExitCode::from(2);
+    }
     let shutdown = match shutdown::listen().context("signals can't be received") {
         Ok(shutdown) => shutdown,
         Err(error) => return failure(&error),
