@@ -10,6 +10,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -119,16 +120,23 @@ impl Page {
     pub fn read(response: &[u8]) -> Result<Self, PageError> {
         let response =
             std::str::from_utf8(response).map_err(|error| PageError::NotJson(error.to_string()))?;
+        if !response.trim_start().starts_with('{') {
+            // serde takes an array for an object, by the order of its fields.
+            return Err(match serde_json::from_str::<IgnoredAny>(response) {
+                Ok(_) => PageError::NoResults,
+                Err(error) => PageError::NotJson(error.to_string()),
+            });
+        }
         match serde_json::from_str(response) {
             Ok(Envelope::<User<'_>> { results: Some(users), error: None, .. }) => {
-                Self::of(users.into_iter().map(User::into_person))
+                Self::from_people(users.into_iter().map(User::into_person))
             }
             // A mistake in one user must not cost the others: each stays raw text at first.
-            _ => Self::of(raw_users(response)?.into_iter().map(parse_user)),
+            _ => Self::from_people(raw_users(response)?.into_iter().map(parse_user)),
         }
     }
 
-    fn of(people: impl Iterator<Item = Result<Person, Fault>>) -> Result<Self, PageError> {
+    fn from_people(people: impl Iterator<Item = Result<Person, Fault>>) -> Result<Self, PageError> {
         let mut payloads = Vec::new();
         let users: Vec<_> = people
             .enumerate()
@@ -151,13 +159,13 @@ impl Page {
         self.users.len()
     }
 
-    /// For each user, in the response's order, the payload of its message.
+    /// For each user, in the response's order, the payload of its message, or its reject.
     pub fn users(&self) -> impl Iterator<Item = Result<&[u8], &Reject>> {
         self.users.iter().map(|user| user.as_ref().map(|range| &self.payloads[range.clone()]))
     }
 }
 
-/// The JSON of each user of a response; at least what stands there for one.
+/// The JSON of each user of a response, or of whatever stands in a user's place.
 fn raw_users(response: &str) -> Result<Vec<&str>, PageError> {
     let envelope: Envelope<'_, &RawValue> =
         serde_json::from_str(response).map_err(|error| match error.classify() {
@@ -194,6 +202,10 @@ fn parse_user(json: &str) -> Result<Person, Fault> {
     // Off the common path: find out which field is to blame, by walking the user as a tree.
     Err(match serde_json::from_str(json) {
         Ok(Value::Object(user)) => diagnose(&user),
+        Err(_) if json.starts_with('{') => {
+            let detail = "the user holds a number or text that can't be read";
+            Fault::new(RejectReason::WrongType, "", detail)
+        }
         _ => Fault::new(RejectReason::NotAnObject, "", "the user is no JSON object"),
     })
 }
@@ -301,6 +313,7 @@ impl Fault {
 }
 
 impl From<EncodeError> for Fault {
+    /// Coordinates were checked before: of these errors only [`EncodeError::TooLarge`] is known.
     fn from(error: EncodeError) -> Self {
         let (reason, field) = match &error {
             EncodeError::NotFinite { field, .. } => (RejectReason::BadCoordinate, *field),

@@ -132,11 +132,22 @@ fn a_key_that_stands_twice_is_a_reject() {
 }
 
 #[test]
+fn text_that_json_can_t_hold_is_a_reject_of_its_user() {
+    let broken = user().to_string().replace("zoe@example.com", r"\ud800");
+    let page = Page::read(format!(r#"{{"results": [{broken}]}}"#).as_bytes()).unwrap();
+    let reject = page.users().next().unwrap().unwrap_err();
+    assert_eq!(
+        (reject.reason, reject.detail.as_str()),
+        (RejectReason::WrongType, "the user holds a number or text that can't be read")
+    );
+}
+
+#[test]
 fn one_bad_user_does_not_cost_the_others() {
     let too_large = user_with("/email", Some("x".repeat(PAYLOAD_BYTES_MAX).into()));
-    let lost = user_with("/location/coordinates/latitude", Some(json!(91)));
+    let off_the_globe = user_with("/location/coordinates/latitude", Some(json!(91)));
     // Those that can be read, but not sent, and with them one that can't be read.
-    for (second, third) in [(&too_large, &lost), (&lost, &json!(7))] {
+    for (second, third) in [(&too_large, &off_the_globe), (&off_the_globe, &json!(7))] {
         let response = json!({"results": [user(), second, third, user()]}).to_string();
         let page = Page::read(response.as_bytes()).unwrap();
         let alone = parse_one(&user()).unwrap();
@@ -149,7 +160,7 @@ fn one_bad_user_does_not_cost_the_others() {
 
 #[test]
 fn a_response_that_is_no_page_is_an_error_of_the_request() {
-    let cases: [(&[u8], ErrorCheck); 9] = [
+    let cases: [(&[u8], ErrorCheck); 12] = [
         (b"", |error| matches!(error, PageError::NotJson(_))),
         (b"<html>502</html>", |error| matches!(error, PageError::NotJson(_))),
         (br#"{"results": [{"gender""#, |error| matches!(error, PageError::NotJson(_))),
@@ -159,6 +170,9 @@ fn a_response_that_is_no_page_is_an_error_of_the_request() {
         (br#"{"info": {}}"#, |error| *error == PageError::NoResults),
         (br#"{"results": {}}"#, |error| *error == PageError::NoResults),
         (b"[1]", |error| *error == PageError::NoResults),
+        (b" [[{}], null, null, null]", |error| *error == PageError::NoResults),
+        (b"[1", |error| matches!(error, PageError::NotJson(_))),
+        (b"{\"info\": \"\xff\", \"results\": [1]}", |error| matches!(error, PageError::NotJson(_))),
     ];
     for (response, is_expected) in cases {
         let error = Page::read(response).unwrap_err();

@@ -61,16 +61,15 @@ pub(crate) fn append(person: &Person, payloads: &mut Vec<u8>) -> Result<(), Enco
         }
     }
     let start = payloads.len();
-    let written = serde_json::to_writer(&mut *payloads, person).map_err(EncodeError::Json);
+    let written = serde_json::to_writer(&mut *payloads, person);
     let bytes = payloads.len() - start;
-    let written = match written {
-        Ok(()) if bytes > PAYLOAD_BYTES_MAX => Err(EncodeError::TooLarge { bytes }),
-        written => written,
+    let error = match written {
+        Ok(()) if bytes <= PAYLOAD_BYTES_MAX => return Ok(()),
+        Ok(()) => EncodeError::TooLarge { bytes },
+        Err(error) => EncodeError::Json(error),
     };
-    if written.is_err() {
-        payloads.truncate(start);
-    }
-    written
+    payloads.truncate(start);
+    Err(error)
 }
 
 /// A decoded message; text borrows from the payload unless it held escapes.

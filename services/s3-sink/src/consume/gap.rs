@@ -11,7 +11,7 @@ use super::{Event, Sink, Watermarks};
 
 /// Shortest time between two questions about one partition: a compacted log has gaps everywhere.
 const QUESTION_PERIOD: Duration = Duration::from_secs(1);
-/// Questions that may fail in a row before the gaps that they were about are given up.
+/// Questions of a lane that is leaving that may fail in a row before its gaps are given up.
 const FAILURES_MAX: u32 = 3;
 
 /// One gap, or several of one partition that are asked about together.
@@ -34,8 +34,9 @@ impl Gap {
         Self { range, offsets: (self.offsets + other.offsets).min(range.len()) }
     }
 
-    /// What of it is missing because the log starts behind it; of several gaps that the log's start
-    /// lies between, the most that it can be.
+    /// What of it is missing because the log starts behind it, as an empty range if nothing is. It is
+    /// the most that it can be: where the log's start lies between several gaps, and where it has
+    /// passed offsets since that were compacted, or markers of transactions.
     fn before(self, log_start: Offset) -> Self {
         // The log's start may have moved on since, past what was consumed.
         let range = OffsetRange { end: log_start.min(self.range.end), ..self.range };
@@ -45,17 +46,18 @@ impl Gap {
 
 /// The gaps of one lane.
 #[derive(Debug, Default)]
-pub struct Gaps {
+pub struct LaneGaps {
     /// Kafka is still to be asked about them.
     waiting: Option<Gap>,
     is_asked: bool,
     ask_not_before: Duration,
     failures: u32,
-    /// The last loss that was told in one piece: after a lost race it is met again.
+    /// The last loss in one piece that was told in this assignment: where the position goes back, as
+    /// after a lost race, it is met again.
     told: Option<OffsetRange>,
 }
 
-impl Gaps {
+impl LaneGaps {
     /// Takes a range of offsets without a message, which may be empty.
     pub fn note(&mut self, range: OffsetRange) {
         if !range.is_empty() {
@@ -68,9 +70,9 @@ impl Gaps {
     }
 
     /// What is to be asked about now.
-    fn question(&mut self, now: Duration, is_last: bool) -> Option<Gap> {
+    fn question(&mut self, now: Duration, is_urgent: bool) -> Option<Gap> {
         self.waiting?;
-        let is_too_soon = now < self.ask_not_before && (!is_last || self.failures > 0);
+        let is_too_soon = now < self.ask_not_before && (!is_urgent || self.failures > 0);
         if self.is_asked || is_too_soon {
             return None;
         }
@@ -84,20 +86,24 @@ impl Gaps {
         (self.is_asked, self.failures) = (false, 0);
         let lost = gap.before(log_start);
         let told = self.told.map_or(0, |told| overlap(told, lost.range));
-        if lost.offsets > 0 && lost.offsets == lost.range.len() {
-            let touching = self
-                .told
-                .filter(|told| told.start <= lost.range.end && lost.range.start <= told.end);
-            self.told = Some(touching.map_or(lost.range, |told| hull(told, lost.range)));
-        }
+        self.remember(lost);
         Gap { offsets: lost.offsets.min(lost.range.len() - told), ..lost }
     }
 
-    /// Takes a failure to answer; returns whether it will be asked again.
-    fn failed(&mut self, gap: Gap) -> bool {
+    fn remember(&mut self, lost: Gap) {
+        let Gap { range, offsets } = lost;
+        if offsets > 0 && offsets == range.len() {
+            let touches = |told: &OffsetRange| told.start <= range.end && range.start <= told.end;
+            self.told = Some(self.told.filter(touches).map_or(range, |told| hull(told, range)));
+        }
+    }
+
+    /// Takes a failure to answer; returns whether it will be asked again: for ever, unless somebody
+    /// waits for the lane to leave.
+    fn failed(&mut self, gap: Gap, is_leaving: bool) -> bool {
         self.is_asked = false;
-        self.failures += 1;
-        let will_repeat = self.failures < FAILURES_MAX;
+        self.failures = self.failures.saturating_add(1);
+        let will_repeat = !is_leaving || self.failures < FAILURES_MAX;
         if will_repeat {
             self.keep(gap);
         } else {
@@ -139,7 +145,7 @@ impl Sink {
     }
 
     /// Asks about the gaps of a lane that goes.
-    pub(super) fn explain_last_gaps(&mut self, partition: Partition, epoch: u64, gaps: &Gaps) {
+    pub(super) fn explain_last_gaps(&mut self, partition: Partition, epoch: u64, gaps: &LaneGaps) {
         if let Some(gap) = gaps.waiting {
             self.ask_why(partition, epoch, gap);
         }
@@ -172,7 +178,7 @@ impl Sink {
                 self.tell_loss(partition, lost);
             }
             Err(error) => {
-                let will_repeat = lane.is_some_and(|lane| lane.gaps.failed(gap));
+                let will_repeat = lane.is_some_and(|lane| lane.gaps.failed(gap, lane.leaving));
                 warn!(
                     %partition, offsets = %gap.range, %error, will_repeat,
                     "whether kafka removed messages could not be learnt"
@@ -211,7 +217,7 @@ mod tests {
         Gap::new(range(start, end))
     }
 
-    fn lost(gaps: &mut Gaps, start: i64, end: i64, log_start: i64) -> u64 {
+    fn lost(gaps: &mut LaneGaps, start: i64, end: i64, log_start: i64) -> u64 {
         gaps.answered(gap(start, end), Offset(log_start)).offsets
     }
 
@@ -236,7 +242,7 @@ mod tests {
 
     #[test]
     fn one_question_is_asked_at_a_time_and_a_second_and_the_last_at_once() {
-        let mut gaps = Gaps::default();
+        let mut gaps = LaneGaps::default();
         assert_eq!(gaps.question(NOW, false), None, "nothing to ask");
         gaps.note(range(10, 40));
         assert_eq!(gaps.question(NOW, false), Some(gap(10, 40)));
@@ -249,24 +255,28 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_fails_is_asked_again_with_what_came_since_but_not_for_ever() {
-        let mut gaps = Gaps::default();
+    fn a_question_that_fails_is_asked_again_with_what_came_since_and_by_a_leaving_lane_not_for_ever()
+     {
+        let mut gaps = LaneGaps::default();
         gaps.note(range(10, 40));
         for failure in 1..FAILURES_MAX {
             let asked = gaps.question(NOW * failure, true);
             assert_eq!(asked, Some(gap(10, 40)));
-            assert!(gaps.failed(gap(10, 40)));
+            assert!(gaps.failed(gap(10, 40), true));
             assert_eq!(gaps.question(NOW * failure, true), None, "too soon after a failure");
         }
         gaps.note(range(40, 50));
         assert_eq!(gaps.question(NOW * FAILURES_MAX, false), Some(gap(10, 50)));
-        assert!(!gaps.failed(gap(10, 50)));
+        assert!(!gaps.failed(gap(10, 50), true));
         assert_eq!(gaps.waiting, None);
+        for _ in 0..2 * FAILURES_MAX {
+            assert!(gaps.failed(gap(10, 50), false), "nobody waits for it");
+        }
     }
 
     #[test]
     fn a_loss_is_told_once_however_often_it_is_met() {
-        let mut gaps = Gaps::default();
+        let mut gaps = LaneGaps::default();
         assert_eq!(lost(&mut gaps, 100, 700, 700), 600);
         assert_eq!(lost(&mut gaps, 100, 700, 700), 0, "the position went back");
         assert_eq!(lost(&mut gaps, 50, 700, 700), 50, "what was consumed, but not stored, is gone");

@@ -11,6 +11,7 @@ use rdkafka::Message as _;
 use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tracing::warn;
 
 use super::Event;
 use super::batch::{FetchError, Fetched, MessageQueue};
@@ -19,6 +20,8 @@ use crate::config::KafkaConfig;
 
 /// Longest wait for an answer of the brokers in calls that block.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one poll waits while the group is being left.
+const CLOSE_POLL: Duration = Duration::from_millis(100);
 /// Seeking only talks to librdkafka's own threads.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -269,6 +272,22 @@ impl Group {
                 .collect(),
             Err(error) => {
                 offsets.iter().map(|(partition, _)| (*partition, Err(error.to_string()))).collect()
+            }
+        }
+    }
+
+    /// Leaves the group. Blocks until the brokers know.
+    pub fn leave(self) {
+        let Self { consumer, messages, .. } = self;
+        drop(messages);
+        // Dropping the client does it, but whoever waits for an answer of the brokers has a share in it.
+        if let Err(shared) = Arc::try_unwrap(consumer) {
+            if let Err(error) = shared.close_queue() {
+                warn!(%error, "the consumer group could not be left");
+                return;
+            }
+            while !shared.closed() {
+                shared.poll(CLOSE_POLL);
             }
         }
     }

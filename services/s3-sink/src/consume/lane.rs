@@ -14,7 +14,7 @@ use pipeline_model::message::PersonRef;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::gap::Gaps;
+use super::gap::LaneGaps;
 use super::letters::Letters;
 use crate::encode::{ChunkEncoder, Closed, EncodeError, EncodingThread, ROW_GROUP_BYTES_MIN};
 use crate::store::Upload;
@@ -95,7 +95,7 @@ pub struct Lane {
     /// A drain is over for this partition at this offset.
     pub drain_until: Option<Offset>,
     /// Offsets without a message.
-    pub gaps: Gaps,
+    pub gaps: LaneGaps,
     /// When to try again to have the partition fetched, after a failure.
     pub resume_not_before: Duration,
     /// Whether a fault of the ledger was made known.
@@ -129,7 +129,7 @@ impl Lane {
             fetched_anew_in: None,
             leaving: false,
             drain_until: None,
-            gaps: Gaps::default(),
+            gaps: LaneGaps::default(),
             resume_not_before: Duration::ZERO,
             is_fault_reported: false,
             storing: None,

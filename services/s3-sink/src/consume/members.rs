@@ -249,14 +249,18 @@ impl Sink {
         let Mode::Drain(ends) = &self.mode else { return };
         match points {
             Ok(points) => {
-                let is_done = |point: &&Resume| {
-                    let Resume { partition, position, log, .. } = point;
-                    // What Kafka removed since is nobody's to store.
-                    let from = log.map_or(*position, |log| log.low.max(*position));
-                    ends.get(partition).is_some_and(|end| from >= *end)
-                };
-                let done = points.iter().filter(is_done).map(|point| point.partition);
-                self.drained.partitions.extend(done);
+                for Resume { partition, position, log, .. } in points {
+                    let Some(end) = ends.get(&partition).copied() else { continue };
+                    let log_start = log.map_or(position, |log| log.low);
+                    if position >= end {
+                        self.drained.partitions.insert(partition);
+                    } else if log_start >= end {
+                        // No commit needs to come any more; its owner may still store what it has.
+                        let offsets = OffsetRange { start: position, end };
+                        warn!(%partition, %offsets, "kafka removed what another member has not committed; waiting no longer for it");
+                        self.drained.partitions.insert(partition);
+                    }
+                }
             }
             Err(error) => {
                 warn!(%error, "the progress of other members could not be learnt, will ask again")

@@ -386,7 +386,7 @@ fn close(group: Group, committer: Committer, events: Receiver<Event>) {
     let (closed, wait) = channel();
     let thread = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
         committer.finish();
-        drop(group);
+        group.leave();
         let _ = closed.send(());
     });
     match thread {
