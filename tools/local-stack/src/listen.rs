@@ -71,21 +71,36 @@ fn unbound_socket(address: SocketAddr) -> io::Result<TcpSocket> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+    use std::time::Duration;
+
     use super::*;
+
+    /// Why `address` refuses a connection, in the end: a process that another test starts has each
+    /// open listener, too, until it is executed.
+    async fn refusal(address: SocketAddr) -> io::ErrorKind {
+        const TRIES_MAX: u32 = 1000;
+        for _ in 0..TRIES_MAX {
+            if let Err(error) = tokio::net::TcpStream::connect(address).await {
+                return error.kind();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{address} still takes connections");
+    }
 
     #[tokio::test]
     async fn refuses_while_not_listening_and_comes_back_on_the_same_port() {
         let port = PortReservation::reserve(loopback(0)).unwrap();
-        let connect = || tokio::net::TcpStream::connect(port.address());
-        assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(refusal(port.address()).await, io::ErrorKind::ConnectionRefused);
 
         for _ in 0..2 {
             let listener = port.listen().unwrap();
-            let (client, server) = tokio::join!(connect(), listener.accept());
+            let connect = tokio::net::TcpStream::connect(port.address());
+            let (client, server) = tokio::join!(connect, listener.accept());
             client.unwrap();
             server.unwrap();
             drop(listener);
-            assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(refusal(port.address()).await, io::ErrorKind::ConnectionRefused);
         }
     }
 
